@@ -1,0 +1,53 @@
+// Package driver is what a storage system implements to serve as a blob.Bucket. Drivers return raw errors; package blob
+// adds the operation and the name. The suite in blob/drivertest is the definition of correct.
+package driver
+
+import (
+	"context"
+	"io"
+	"iter"
+	"time"
+)
+
+// Info describes one object.
+type Info struct {
+	Name    string // relative to the bucket's root, forward slashes
+	Size    int64
+	ModTime time.Time
+	// Tag changes whenever the content does: modification time and size, generation, or ETag.
+	Tag string
+}
+
+// Bucket is a flat set of named objects. Names use forward slashes, are relative, clean and never leave the root: the
+// front type checks them before a driver sees them. Missing objects are errors that match fs.ErrNotExist.
+type Bucket interface {
+	// List yields the objects whose names start with prefix, in ascending byte order of name. Uncommitted writes are
+	// not listed.
+	List(ctx context.Context, prefix string) iter.Seq2[Info, error]
+	Stat(ctx context.Context, name string) (Info, error)
+	Open(ctx context.Context, name string) (Reader, error)
+	// Create starts a write. Nothing is visible under name before Commit, and a process that dies leaves nothing that
+	// List shows.
+	Create(ctx context.Context, name string) (Writer, error)
+	// Delete removes an object; removing what is not there is no error.
+	Delete(ctx context.Context, name string) error
+	// Sweep removes what killed writers left below prefix (temporary files). Call it when no writer is at work there.
+	Sweep(ctx context.Context, prefix string) (removed int, err error)
+	Close() error
+}
+
+// Reader gives ranged reads of one object. ReadAt may be called from several goroutines.
+type Reader interface {
+	io.ReaderAt
+	io.Closer
+	Size() int64
+}
+
+// Writer is an upload in progress. Exactly one of Commit and Abort ends it; Abort after Commit is a no-op, so
+// "defer w.Abort()" is the idiom.
+type Writer interface {
+	io.Writer
+	// Commit makes the object visible under its name, whole and durable, replacing any older one atomically.
+	Commit() error
+	Abort() error
+}

@@ -1,0 +1,60 @@
+// Package shards reads image-text pairs from the files people have: WebDataset tars, Parquet, JSONL, CSV and TSV, and
+// plain folders. Every format is one file with one type behind the Format interface, and passes the suite in shardtest.
+package shards
+
+import (
+	"context"
+	"iter"
+
+	"sower/schemas"
+)
+
+// Pair is one input row: an image and what is known about it, or the reason why there is none.
+type Pair struct {
+	Key      string  // the input's own key (docs/formats.md, code table); need not be unique
+	Source   string  // input file, relative to the input's root
+	Row      int64   // sample index in Source, from 0
+	Image    []byte  // encoded image bytes, owned by the receiver
+	Text     *string // caption; nil where the input has none
+	Metadata string  // JSON object of the row's other fields with sorted keys, "" for none
+	Reject   *Fault  // set when the reader itself found the row unusable; Image is then nil
+}
+
+// Fault is a row's defect in the terms of the reject table.
+type Fault struct {
+	Reason    schemas.Reason
+	Detail    string
+	Retryable bool // the same input may well succeed later (a missing file, a flaky store)
+}
+
+// Source is one input file as the plan lists it.
+type Source struct {
+	Name string // path relative to the input's root, with forward slashes
+	Size int64
+	// Tag is the modification time, generation or ETag at planning, checked on resume.
+	Tag string
+}
+
+// Range is a part of one Source that starts and ends between samples. Units are made of ranges.
+type Range struct {
+	Source Source
+	// Start and End are in the format's own unit: byte offsets for tar and text, row groups for Parquet; End -1 is to
+	// the end (a file that cannot be split, such as .tar.gz).
+	Start, End int64
+	FirstRow   int64 // sample index of the first sample at Start
+	Bytes      int64 // input bytes that this range stands for, for sizing units and for progress
+	Rows       int64 // samples in the range, -1 if unknown before reading
+}
+
+// Format is one kind of input file.
+type Format interface {
+	// Name is what --format takes.
+	Name() string
+	// Split cuts a source into ranges of about target bytes (at least one; they cover the whole file in order). A file
+	// that is damaged in the middle still gets ranges for all of it: reading reports the damage as rejects.
+	Split(ctx context.Context, o *Options, s Source, target int64) ([]Range, error)
+	// Read yields the pairs of one range in order. A row that cannot be used is a Pair with Reject set; damage that hides
+	// the rest of the range is one such Pair with reason unreadable_source. An error is yielded only for what is not the
+	// data's fault (storage failed, ctx cancelled), is the last thing yielded and fails the unit.
+	Read(ctx context.Context, o *Options, r Range) iter.Seq2[Pair, error]
+}
