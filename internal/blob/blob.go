@@ -47,7 +47,7 @@ func (b *Bucket) fail(op, name string, err error) error {
 // CheckName reports whether name is relative, clean and stays below the root.
 func CheckName(name string) error {
 	if name == "" || strings.HasPrefix(name, "/") || strings.Contains(name, "\x00") || strings.Contains(name, `\`) ||
-		path.Clean(name) != name || name == ".." || strings.HasPrefix(name, "../") {
+		path.Clean(name) != name || name == "." || name == ".." || strings.HasPrefix(name, "../") {
 		return fmt.Errorf("%q: %w", name, ErrUnsafeName)
 	}
 	return nil

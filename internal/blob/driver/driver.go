@@ -22,12 +22,12 @@ type Info struct {
 // front type checks them before a driver sees them. Missing objects are errors that match fs.ErrNotExist.
 type Bucket interface {
 	// List yields the objects whose names start with prefix, in ascending byte order of name. Uncommitted writes are
-	// not listed.
+	// not listed; a root or folder that does not exist is empty. An error is the last thing yielded.
 	List(ctx context.Context, prefix string) iter.Seq2[Info, error]
 	Stat(ctx context.Context, name string) (Info, error)
 	Open(ctx context.Context, name string) (Reader, error)
 	// Create starts a write. Nothing is visible under name before Commit, and a process that dies leaves nothing that
-	// List shows.
+	// List shows. Folders on the way are made. When ctx is cancelled before Commit, Commit fails.
 	Create(ctx context.Context, name string) (Writer, error)
 	// Delete removes an object; removing what is not there is no error.
 	Delete(ctx context.Context, name string) error
@@ -36,7 +36,14 @@ type Bucket interface {
 	Close() error
 }
 
-// Reader gives ranged reads of one object. ReadAt may be called from several goroutines.
+// Walker is an extra of drivers with real folders: List that leaves out the folders that enter refuses, without reading
+// them. enter gets the folder's name with a slash at its end, and only for folders longer than prefix.
+type Walker interface {
+	Walk(ctx context.Context, prefix string, enter func(folder string) bool) iter.Seq2[Info, error]
+}
+
+// Reader gives ranged reads of one object. ReadAt may be called from several goroutines; a range that passes the end
+// gives what there is and io.EOF. Size is that of the opened object, which stays readable when it is replaced.
 type Reader interface {
 	io.ReaderAt
 	io.Closer
