@@ -199,7 +199,7 @@ func parseTorchLegacy(data []byte) (*torchResult, error) {
 		return nil, errors.New("a pickle, but not one written by torch.save")
 	}
 	if v, err := next(); err != nil || v != any(1001) {
-		return nil, fmt.Errorf("protocol %v, want 1001 (%w)", v, err)
+		return nil, errors.New("protocol of the older torch.save is not 1001")
 	}
 	facts, err := next()
 	if err != nil {
@@ -247,14 +247,14 @@ func parseTorchLegacy(data []byte) (*torchResult, error) {
 func (u *unpickler) persistent(id any) (any, error) {
 	t, ok := id.(tuple)
 	if !ok || len(t) < 5 || t[0] != any("storage") {
-		return nil, fmt.Errorf("%w: persistent id %v", errPickle, id)
+		return nil, fmt.Errorf("%w: persistent id that is no storage", errPickle)
 	}
 	class, _ := t[1].(global)
 	dtype, known := storageTypes[class.name]
 	key, isString := t[2].(string)
 	count, isInt := t[4].(int)
 	if !known || !isString || !isInt || count < 0 {
-		return nil, fmt.Errorf("%w: storage of class %v", errPickle, t[1])
+		return nil, fmt.Errorf("%w: storage of class %q", errPickle, class)
 	}
 	if len(t) > 5 && t[5] != nil {
 		return nil, fmt.Errorf("%w: storage %q is a view of another one, as files of PyTorch 0.3 have", errPickle, key)
@@ -313,7 +313,7 @@ func rebuild(a tuple, v3 bool) (any, error) {
 	shape, err1 := ints(a[2])
 	stride, err2 := ints(a[3])
 	if !ok || !isInt || offset < 0 || err1 != nil || err2 != nil || len(shape) != len(stride) {
-		return nil, fmt.Errorf("%w: tensor with offset %v, size %v, stride %v", errPickle, a[1], a[2], a[3])
+		return nil, fmt.Errorf("%w: tensor whose storage, offset, size or stride is not of the right kind", errPickle)
 	}
 	t := &tensor{store: s, dtype: s.dtype, offset: offset, shape: shape, stride: stride}
 	if v3 && len(a) >= 7 {
@@ -385,11 +385,9 @@ func (t *tensor) view(name string) (*view, error) {
 var wrappers = []string{"model", "state_dict", "model_state_dict", "module"}
 
 func (u *unpickler) result(top any) (*torchResult, error) {
-	named := map[string]*tensor{}
-	if err := collectTensors(top, "", named, 0); err != nil {
-		return nil, err
-	}
-	for depth := 0; len(named) == 0 && depth < 4; depth++ {
+	c := collector{named: map[string]*tensor{}, seen: map[any]bool{}}
+	c.collect(top, "")
+	for depth := 0; len(c.named) == 0 && depth < 4; depth++ {
 		d, ok := top.(*dict)
 		if !ok {
 			break
@@ -404,11 +402,10 @@ func (u *unpickler) result(top any) (*torchResult, error) {
 		if inner == nil {
 			break
 		}
-		if err := collectTensors(inner, "", named, 0); err != nil {
-			return nil, err
-		}
+		c.collect(inner, "")
 		top = inner
 	}
+	named := c.named
 	r := &torchResult{}
 	for g := range u.globals {
 		module, name, _ := strings.Cut(g, ".")
@@ -439,28 +436,32 @@ func notRun(ignored []string) string {
 	return fmt.Sprintf("; it names %s, which were not run", strings.Join(ignored, ", "))
 }
 
-// collectTensors gathers the tensors of a dictionary, and of a pickled nn.Module with its sub-modules.
-func collectTensors(v any, prefix string, out map[string]*tensor, depth int) error {
-	if depth > 64 {
-		return fmt.Errorf("%w: modules nested more than 64 deep", errPickle)
-	}
+// collector gathers the tensors of a dictionary, and of a pickled nn.Module with its sub-modules. It visits a module
+// once: a pickle can refer to itself, and sharing would otherwise make the walk exponential.
+type collector struct {
+	named map[string]*tensor
+	seen  map[any]bool
+}
+
+func (c *collector) collect(v any, prefix string) {
 	switch t := v.(type) {
 	case *dict:
 		for i, k := range t.keys {
 			name, ok := k.(string)
 			if x, is := t.values[i].(*tensor); ok && is {
-				out[prefix+name] = x // a key set twice keeps the last value, as a dictionary does
+				c.named[prefix+name] = x // a key set twice keeps the last value, as a dictionary does
 			}
 		}
 	case *object:
 		state, ok := t.state.(*dict)
-		if !ok {
-			return nil
+		if !ok || c.seen[t] {
+			return
 		}
+		c.seen[t] = true
 		for _, part := range []string{"_parameters", "_buffers"} {
 			if d, ok := state.get(part); ok {
-				if err := collectTensors(d, prefix, out, depth+1); err != nil {
-					return err
+				if _, is := d.(*dict); is {
+					c.collect(d, prefix)
 				}
 			}
 		}
@@ -468,12 +469,9 @@ func collectTensors(v any, prefix string, out map[string]*tensor, depth int) err
 		if d, ok := mods.(*dict); ok {
 			for i, k := range d.keys {
 				if name, ok := k.(string); ok {
-					if err := collectTensors(d.values[i], prefix+name+".", out, depth+1); err != nil {
-						return err
-					}
+					c.collect(d.values[i], prefix+name+".")
 				}
 			}
 		}
 	}
-	return nil
 }
