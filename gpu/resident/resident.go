@@ -1,0 +1,284 @@
+// Package resident keeps loaded models alive for a whole process: one engine a model and device, however many workers
+// ask for it, with batches that form across them. Results come back as futures, so a caller keeps its own order and
+// nothing but its own images can fail it.
+package resident
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Encoder is a loaded model that turns images into codes.
+type Encoder interface {
+	// Encode writes the codes of n images. rgb is [n S S 3], codes [n Q]; finite[i] is set to false when the model made a NaN
+	// or an infinity of image i, whose codes are then meaningless. Results must not depend on n or on the neighbours.
+	Encode(rgb []byte, n int, codes []uint16, finite []bool) error
+	Close() error
+}
+
+// Spec says what to load and how to batch.
+type Spec struct {
+	// Key identifies the model and the device in this process: weights digest and device name.
+	Key string
+	// ImageBytes is 3*S*S, CodesPerImage Q, Batch the most images of one call.
+	ImageBytes, CodesPerImage, Batch int
+	// MaxWait is how long an incomplete batch waits for company. Where batching gains nothing it is 0.
+	MaxWait time.Duration
+	// Open loads the model; it is called once, and again only after it failed.
+	Open func() (Encoder, error)
+}
+
+// Result is what became of one image.
+type Result struct {
+	Codes []uint16
+	// Finite is false when the model made a NaN or an infinity of the image.
+	Finite bool
+	Err    error // the engine failed: nothing is known about the image
+}
+
+// Future is a result to come.
+type Future <-chan Result
+
+// ErrClosed is the result of images that were submitted to a closed engine.
+var ErrClosed = errors.New("resident: engine is closed")
+
+type job struct {
+	rgb []byte
+	out chan Result
+}
+
+// Engine is one resident model.
+type Engine struct {
+	spec  Spec
+	model Encoder
+	jobs  chan job
+	quit  chan struct{}
+	done  chan struct{}
+	bufs  sync.Pool
+	// submits is held for reading while an image is handed over, so that close knows when none can slip in any more.
+	submits sync.RWMutex
+
+	batches, images, busy atomic.Int64
+}
+
+var registry struct {
+	sync.Mutex
+	open map[string]*entry
+}
+
+type entry struct {
+	once   sync.Mutex
+	engine *Engine
+}
+
+// Get returns the engine of spec.Key, loading the model if this process has none. Callers that come while it loads wait
+// for it.
+func Get(spec Spec) (*Engine, error) {
+	registry.Lock()
+	if registry.open == nil {
+		registry.open = map[string]*entry{}
+	}
+	e := registry.open[spec.Key]
+	if e == nil {
+		e = new(entry)
+		registry.open[spec.Key] = e
+	}
+	registry.Unlock()
+	e.once.Lock()
+	defer e.once.Unlock()
+	if e.engine != nil {
+		return e.engine, nil
+	}
+	model, err := spec.Open()
+	if err != nil {
+		return nil, err
+	}
+	e.engine = start(spec, model)
+	return e.engine, nil
+}
+
+// Release closes the engine of key, if there is one, and frees its memory. Later calls of Get load it again.
+func Release(key string) error {
+	registry.Lock()
+	e := registry.open[key]
+	delete(registry.open, key)
+	registry.Unlock()
+	if e == nil {
+		return nil
+	}
+	e.once.Lock()
+	defer e.once.Unlock()
+	if e.engine == nil {
+		return nil
+	}
+	return e.engine.close()
+}
+
+func start(spec Spec, model Encoder) *Engine {
+	spec.Batch = max(spec.Batch, 1)
+	e := &Engine{spec: spec, model: model, jobs: make(chan job, 2*spec.Batch), quit: make(chan struct{}), done: make(chan struct{})}
+	e.bufs.New = func() any { b := make([]byte, spec.ImageBytes); return &b }
+	go e.loop()
+	return e
+}
+
+func (e *Engine) close() error {
+	close(e.quit)
+	<-e.done
+	e.submits.Lock()
+	e.drain()
+	e.submits.Unlock()
+	return e.model.Close()
+}
+
+// Buffer returns memory for one image. Submit takes it back.
+func (e *Engine) Buffer() []byte { return *(e.bufs.Get().(*[]byte)) }
+
+// Discard gives back a buffer that is not submitted after all.
+func (e *Engine) Discard(rgb []byte) { e.bufs.Put(&rgb) }
+
+// Submit hands over one image, [S S 3] bytes from Buffer, and returns at once unless two batches are already waiting.
+// The future always gets exactly one result, unless ctx ends before the image is accepted: then that is its result.
+func (e *Engine) Submit(ctx context.Context, rgb []byte) Future {
+	out := make(chan Result, 1) // buffered: the loop never waits for a caller
+	if len(rgb) != e.spec.ImageBytes {
+		out <- Result{Err: fmt.Errorf("resident: image of %d bytes, want %d", len(rgb), e.spec.ImageBytes)}
+		return out
+	}
+	e.submits.RLock()
+	defer e.submits.RUnlock()
+	select {
+	case <-e.quit: // first of all: select below would choose at random
+		out <- Result{Err: ErrClosed}
+		return out
+	default:
+	}
+	select {
+	case e.jobs <- job{rgb, out}:
+	case <-e.quit:
+		out <- Result{Err: ErrClosed}
+	case <-ctx.Done():
+		out <- Result{Err: ctx.Err()}
+	}
+	return out
+}
+
+// Wait returns the result of a future, or ctx's error when that comes first.
+func (f Future) Wait(ctx context.Context) Result {
+	select {
+	case r := <-f:
+		return r
+	default:
+	}
+	select {
+	case r := <-f:
+		return r
+	case <-ctx.Done():
+		return Result{Err: ctx.Err()}
+	}
+}
+
+// Stats are the engine's totals so far.
+type Stats struct {
+	Images, Batches int64
+	Busy            time.Duration // inside the model
+}
+
+// Stats reads the totals.
+func (e *Engine) Stats() Stats {
+	return Stats{e.images.Load(), e.batches.Load(), time.Duration(e.busy.Load())}
+}
+
+func (e *Engine) loop() {
+	defer close(e.done)
+	batch := make([]job, 0, e.spec.Batch)
+	rgb := make([]byte, e.spec.Batch*e.spec.ImageBytes)
+	codes := make([]uint16, e.spec.Batch*e.spec.CodesPerImage)
+	finite := make([]bool, e.spec.Batch)
+	for {
+		select {
+		case j := <-e.jobs:
+			batch = append(batch[:0], j)
+		case <-e.quit:
+			return
+		}
+		batch = e.fill(batch)
+		for i, j := range batch {
+			copy(rgb[i*e.spec.ImageBytes:], j.rgb)
+			e.Discard(j.rgb)
+		}
+		n := len(batch)
+		began := time.Now()
+		err := e.encode(rgb[:n*e.spec.ImageBytes], n, codes[:n*e.spec.CodesPerImage], finite[:n])
+		e.busy.Add(int64(time.Since(began)))
+		e.batches.Add(1)
+		e.images.Add(int64(n))
+		for i, j := range batch {
+			r := Result{Finite: finite[i], Err: err}
+			if err == nil {
+				r.Codes = append([]uint16(nil), codes[i*e.spec.CodesPerImage:(i+1)*e.spec.CodesPerImage]...)
+			}
+			j.out <- r
+		}
+	}
+}
+
+// fill adds what is waiting, and what comes within MaxWait.
+func (e *Engine) fill(batch []job) []job {
+	var timeout <-chan time.Time
+	for len(batch) < e.spec.Batch {
+		select {
+		case j := <-e.jobs:
+			batch = append(batch, j)
+			continue
+		default:
+		}
+		if e.spec.MaxWait <= 0 {
+			return batch
+		}
+		if timeout == nil {
+			t := time.NewTimer(e.spec.MaxWait)
+			defer t.Stop()
+			timeout = t.C
+		}
+		select {
+		case j := <-e.jobs:
+			batch = append(batch, j)
+		case <-timeout:
+			return batch
+		case <-e.quit:
+			return batch
+		}
+	}
+	return batch
+}
+
+// drain answers what was submitted before the engine closed.
+func (e *Engine) drain() {
+	for {
+		select {
+		case j := <-e.jobs:
+			j.out <- Result{Err: ErrClosed}
+		default:
+			return
+		}
+	}
+}
+
+// encode calls the model; a panic there is an error of this batch, not the end of the process.
+func (e *Engine) encode(rgb []byte, n int, codes []uint16, finite []bool) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("resident: encode %d images: panic: %v\n%s", n, p, debug.Stack())
+		}
+	}()
+	if err := e.model.Encode(rgb, n, codes, finite); err != nil {
+		return fmt.Errorf("resident: encode %d images: %w", n, err)
+	}
+	return nil
+}

@@ -1,0 +1,113 @@
+package schemas
+
+import (
+	"encoding/json"
+	"fmt"
+	"sort"
+)
+
+// ManifestName is the file that is written last and alone proves that a run succeeded.
+const ManifestName = "_manifest.json"
+
+// ManifestVersion numbers the manifest's own layout.
+const ManifestVersion = 1
+
+// File is one committed output file.
+type File struct {
+	Path   string `json:"path"` // relative to the output folder
+	Rows   int64  `json:"rows"`
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"` // hexadecimal
+}
+
+// Counts account for every row: In = Encoded + the sum over Rejected.
+type Counts struct {
+	In       int64            `json:"in"`
+	Encoded  int64            `json:"encoded"`
+	Rejected map[string]int64 `json:"rejected"` // by reason
+}
+
+// RejectedTotal sums over the reasons.
+func (c Counts) RejectedTotal() int64 {
+	var n int64
+	for _, v := range c.Rejected {
+		n += v
+	}
+	return n
+}
+
+// Check is the accounting that every run ends with.
+func (c Counts) Check() error {
+	if c.In != c.Encoded+c.RejectedTotal() {
+		return fmt.Errorf("schemas: %d rows in, but %d encoded and %d rejected: rows are missing", c.In, c.Encoded, c.RejectedTotal())
+	}
+	return nil
+}
+
+// Add merges other into c.
+func (c *Counts) Add(other Counts) {
+	c.In += other.In
+	c.Encoded += other.Encoded
+	if c.Rejected == nil {
+		c.Rejected = map[string]int64{}
+	}
+	for k, v := range other.Rejected {
+		c.Rejected[k] += v
+	}
+}
+
+// Manifest is what a finished run leaves behind. Only Timings, Command, Started, Finished and Host-like facts differ
+// between two runs of the same plan.
+type Manifest struct {
+	Version  int      `json:"version"`
+	Tool     string   `json:"tool"`     // program and version
+	Pipeline string   `json:"pipeline"` // "encode", "detokenize", …
+	Identity Identity `json:"identity"`
+	Units    int      `json:"units"`
+	Counts   Counts   `json:"counts"`
+	Files    []File   `json:"files"` // sorted by path
+	// Model is the argument that named the weights, Input the patterns, Command the whole command line.
+	Model   string   `json:"model"`
+	Input   []string `json:"input"`
+	Command []string `json:"command"`
+	Runner  string   `json:"runner"`
+	// Started and Finished are RFC 3339; Seconds is the wall time of the run that wrote the manifest, Resumed the number of
+	// units that earlier runs had committed.
+	Started  string  `json:"started"`
+	Finished string  `json:"finished"`
+	Seconds  float64 `json:"seconds"`
+	Resumed  int     `json:"resumed"`
+	// Stages are the seconds of work by stage, summed over all workers.
+	Stages map[string]float64 `json:"stages,omitempty"`
+}
+
+// Marshal gives the file's bytes.
+func (m *Manifest) Marshal() ([]byte, error) {
+	sort.Slice(m.Files, func(i, j int) bool { return m.Files[i].Path < m.Files[j].Path })
+	p, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("schemas: manifest: %w", err)
+	}
+	return append(p, '\n'), nil
+}
+
+// ParseManifest reads a manifest and refuses one of a later layout.
+func ParseManifest(p []byte) (*Manifest, error) {
+	m := new(Manifest)
+	if err := json.Unmarshal(p, m); err != nil {
+		return nil, fmt.Errorf("schemas: manifest: %w", err)
+	}
+	if m.Version != ManifestVersion {
+		return nil, fmt.Errorf("schemas: manifest has version %d, this program reads version %d", m.Version, ManifestVersion)
+	}
+	return m, nil
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	sort.Strings(out)
+	return out
+}
