@@ -10,8 +10,29 @@ type Options struct {
 	ImageColumn string // column, JSON field or (tar) extension of the image; default: guessed from the aliases
 	TextColumn  string // column, JSON field or (tar) extension of the caption; default: guessed from the aliases
 	KeyColumn   string // column or JSON field of the key; default: key, __key__, id
-	// ImageRoot is prefixed to relative image paths of JSONL, CSV, TSV and metadata files; default: the source's folder.
+	// ImageRoot is the folder (a local path or the URL of a bucket) that image paths in JSONL, CSV and TSV are relative
+	// to; default: the source's folder. Absolute paths are taken when they lie below it.
 	ImageRoot string
 	// MaxImageBytes bounds one encoded image; a larger one is a reject (too_large) and is never held in memory.
 	MaxImageBytes int64 // default 256 MiB
 }
+
+// DefaultMaxImageBytes is the value of MaxImageBytes where it is 0.
+const DefaultMaxImageBytes = 256 << 20
+
+func (o *Options) maxImageBytes() int64 {
+	if o.MaxImageBytes > 0 {
+		return o.MaxImageBytes
+	}
+	return DefaultMaxImageBytes
+}
+
+// Limits on what a row may carry beside its image. What passes them is a fault of the row, or is left out of its
+// metadata and named there under "_skipped".
+const (
+	maxTextBytes     = 1 << 20  // caption
+	maxJSONBytes     = 16 << 20 // JSON sidecar of a sample
+	maxFieldBytes    = 64 << 10 // any other field or member
+	maxMetadataBytes = 1 << 20  // all other members of a sample together
+	maxLineBytes     = 64 << 20 // one line of JSONL or TSV, one record of CSV
+)

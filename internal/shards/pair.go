@@ -1,5 +1,3 @@
-// Package shards reads image-text pairs from the files people have: WebDataset tars, Parquet, JSONL, CSV and TSV, and
-// plain folders. Every format is one file with one type behind the Format interface, and passes the suite in shardtest.
 package shards
 
 import (
@@ -38,6 +36,7 @@ type Source struct {
 // Range is a part of one Source that starts and ends between samples. Units are made of ranges.
 type Range struct {
 	Source Source
+	Format string // name of the Format that made it and reads it
 	// Start and End are in the format's own unit: byte offsets for tar and text, row groups for Parquet; End -1 is to
 	// the end (a file that cannot be split, such as .tar.gz).
 	Start, End int64
