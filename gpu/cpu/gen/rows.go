@@ -1,0 +1,195 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+// row walks over n elements of one or more arrays: full calls for 8 elements at a time, then once with a mask for the
+// rest. Both may use the pointers at index 0 only; row advances them.
+func row(label string, n Register, pointers []Register, body func(mask VecVirtual)) {
+	left := GP64()
+	MOVQ(n, left)
+	SUBQ(Imm(8), left)
+	JL(LabelRef(label + "Tail"))
+	Label(label)
+	body(nil)
+	for _, p := range pointers {
+		ADDQ(Imm(32), p)
+	}
+	SUBQ(Imm(8), left)
+	JGE(LabelRef(label))
+	Label(label + "Tail")
+	ADDQ(Imm(8), left)
+	JZ(LabelRef(label + "Done"))
+	body(tailMask(left))
+	Label(label + "Done")
+}
+
+// load reads 8 elements, or zeros where the mask is off; store writes the elements where it is on. A nil mask is all on.
+func load(p Register, mask VecVirtual) VecVirtual {
+	v := YMM()
+	if mask == nil {
+		VMOVUPS(Mem{Base: p}, v)
+	} else {
+		VMASKMOVPS(Mem{Base: p}, mask, v)
+	}
+	return v
+}
+
+func store(v, mask VecVirtual, p Register) {
+	if mask == nil {
+		VMOVUPS(v, Mem{Base: p})
+	} else {
+		VMASKMOVPS(v, mask, Mem{Base: p})
+	}
+}
+
+// across combines the 8 lanes of v: halves, then pairs, then neighbours. The result stands in every lane.
+func across(v VecVirtual, combine func(a, b, dst Op)) {
+	t := YMM()
+	VPERM2F128(Imm(1), v, v, t)
+	combine(t, v, v)
+	VPERMILPS(Imm(0b01_00_11_10), v, t)
+	combine(t, v, v)
+	VPERMILPS(Imm(0b10_11_00_01), v, t)
+	combine(t, v, v)
+}
+
+func addPS(a, b, dst Op) { VADDPS(a, b, dst) }
+
+func maxPS(a, b, dst Op) { VMAXPS(a, b, dst) }
+
+func copyOf(p Register) Register {
+	c := GP64()
+	MOVQ(p, c)
+	return c
+}
+
+func add() {
+	TEXT("addAVX2", NOSPLIT, "func(n int, a, b, y *float32)")
+	Doc("addAVX2 writes a + b; y may be a or b.")
+	Pragma("noescape")
+	n := Load(Param("n"), GP64())
+	a := Load(Param("a"), GP64())
+	b := Load(Param("b"), GP64())
+	y := Load(Param("y"), GP64())
+	row("add", n, []Register{a, b, y}, func(mask VecVirtual) {
+		v := load(a, mask)
+		VADDPS(load(b, mask), v, v)
+		store(v, mask, y)
+	})
+	VZEROUPPER()
+	RET()
+}
+
+// softmax subtracts the largest element first, so nothing overflows; the scale of attention is folded in.
+func softmax() {
+	TEXT("softmaxAVX2", NOSPLIT, "func(n int, x *float32, scale float32)")
+	Doc("softmaxAVX2 replaces x by exp(scale·(x-max))/sum, scale > 0, within 4 + |scale·(x-max)| units in the last place",
+		"where that exceeds 1e-36.")
+	Pragma("noescape")
+	n := Load(Param("n"), GP64())
+	x := Load(Param("x"), GP64())
+	scale := YMM()
+	VBROADCASTSS(NewParamAddr("scale", 16), scale)
+
+	most, lowest := YMM(), YMM()
+	VMOVUPS(bits(0xff800000), lowest) // -Inf
+	VMOVAPS(lowest, most)
+	p := copyOf(x)
+	row("most", n, []Register{p}, func(mask VecVirtual) {
+		v := load(p, mask)
+		if mask != nil {
+			VBLENDVPS(mask, v, lowest, v)
+		}
+		VMAXPS(v, most, most)
+	})
+	across(most, maxPS)
+
+	sum := YMM()
+	VXORPS(sum, sum, sum)
+	p = copyOf(x)
+	row("exp", n, []Register{p}, func(mask VecVirtual) {
+		v := load(p, mask)
+		VSUBPS(most, v, v)
+		VMULPS(scale, v, v)
+		v = exp(v)
+		if mask != nil {
+			VANDPS(mask, v, v)
+		}
+		VADDPS(v, sum, sum)
+		store(v, mask, p)
+	})
+	across(sum, addPS)
+
+	one := YMM()
+	VMOVUPS(float(1), one)
+	VDIVPS(sum, one, one)
+	p = copyOf(x)
+	row("divide", n, []Register{p}, func(mask VecVirtual) {
+		v := load(p, mask)
+		VMULPS(one, v, v)
+		store(v, mask, p)
+	})
+	VZEROUPPER()
+	RET()
+}
+
+// layerNorm reads a row three times (it stays in the L1 cache): mean, then the variance around that mean, then the
+// result. A one-pass variance would lose digits when the mean is large.
+func layerNorm() {
+	TEXT("layerNormAVX2", NOSPLIT, "func(n int, x, weight, bias, y *float32, eps float32)")
+	Doc("layerNormAVX2 writes (x-mean)/sqrt(variance+eps)·weight + bias for one row; y may be x.")
+	Pragma("noescape")
+	n := Load(Param("n"), GP64())
+	x := Load(Param("x"), GP64())
+	weight := Load(Param("weight"), GP64())
+	bias := Load(Param("bias"), GP64())
+	y := Load(Param("y"), GP64())
+	count := YMM()
+	VXORPS(count, count, count)
+	VCVTSI2SSQ(n, count.AsX(), count.AsX())
+	VBROADCASTSS(count.AsX(), count)
+
+	mean := YMM()
+	VXORPS(mean, mean, mean)
+	p := copyOf(x)
+	row("mean", n, []Register{p}, func(mask VecVirtual) {
+		VADDPS(load(p, mask), mean, mean)
+	})
+	across(mean, addPS)
+	VDIVPS(count, mean, mean)
+
+	factor := YMM()
+	VXORPS(factor, factor, factor)
+	p = copyOf(x)
+	row("variance", n, []Register{p}, func(mask VecVirtual) {
+		v := load(p, mask)
+		VSUBPS(mean, v, v)
+		if mask != nil {
+			VANDPS(mask, v, v)
+		}
+		VFMADD231PS(v, v, factor)
+	})
+	across(factor, addPS)
+	VDIVPS(count, factor, factor)
+	eps, one := YMM(), YMM()
+	VBROADCASTSS(NewParamAddr("eps", 40), eps)
+	VADDPS(eps, factor, factor)
+	VSQRTPS(factor, factor)
+	VMOVUPS(float(1), one)
+	VDIVPS(factor, one, factor)
+
+	row("apply", n, []Register{x, weight, bias, y}, func(mask VecVirtual) {
+		v := load(x, mask)
+		VSUBPS(mean, v, v)
+		VMULPS(factor, v, v)
+		b := load(bias, mask)
+		VFMADD132PS(load(weight, mask), b, v) // v = v·weight + b
+		store(v, mask, y)
+	})
+	VZEROUPPER()
+	RET()
+}

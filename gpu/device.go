@@ -1,0 +1,109 @@
+package gpu
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"sower/gpu/driver"
+)
+
+// Options are the settings of Open.
+type Options struct {
+	// Threads is how many threads compute at most, however many passes run at once. 0 means GOMAXPROCS.
+	Threads int
+	// Composed runs operations that the back end has fused as the plain operations that they stand for. For tests.
+	Composed bool
+}
+
+var backEnds struct {
+	sync.Mutex
+	open map[string]func(Options) (driver.Device, error)
+}
+
+// Register makes a back end known to Open. Back ends call it from init; a second one of the same name panics.
+func Register(name string, open func(Options) (driver.Device, error)) {
+	backEnds.Lock()
+	defer backEnds.Unlock()
+	if _, twice := backEnds.open[name]; twice {
+		panic(fmt.Sprintf("gpu: two back ends register as %q", name))
+	}
+	if backEnds.open == nil {
+		backEnds.open = map[string]func(Options) (driver.Device, error){}
+	}
+	backEnds.open[name] = open
+}
+
+// BackEnds lists the names that Open knows, sorted.
+func BackEnds() []string {
+	backEnds.Lock()
+	defer backEnds.Unlock()
+	return slices.Sorted(maps.Keys(backEnds.open))
+}
+
+// Device is an opened back end. All its methods may be called from several goroutines at once.
+type Device struct {
+	name     string
+	drv      driver.Device
+	composed bool
+	tap      atomic.Pointer[TapFunc]
+
+	mu     sync.Mutex
+	passes []*Pass // idle, with their memory
+	closed bool
+}
+
+// Open opens a back end by name. Nothing is opened in place of a name that is missing or does not work.
+func Open(name string, o Options) (*Device, error) {
+	if o.Threads < 0 {
+		return nil, fmt.Errorf("gpu: open %q: %d threads, want 0 (all) or more", name, o.Threads)
+	}
+	backEnds.Lock()
+	open := backEnds.open[name]
+	backEnds.Unlock()
+	if open == nil {
+		return nil, fmt.Errorf("gpu: no back end %q in this binary (have: %s); choose one of these or import the package "+
+			"that registers it, such as sower/gpu/cpu", name, strings.Join(BackEnds(), ", "))
+	}
+	drv, err := open(o)
+	if err != nil {
+		return nil, fmt.Errorf("gpu: open %q: %w", name, err)
+	}
+	return &Device{name: name, drv: drv, composed: o.Composed}, nil
+}
+
+// String names the back end and what it computes on: "cpu (2 threads, AVX2+FMA)".
+func (d *Device) String() string { return fmt.Sprintf("%s (%s)", d.name, d.drv.Describe()) }
+
+// TapFunc sees a named intermediate of a model: it may read t through p (Pass.ReadF32 and its kin).
+type TapFunc func(p *Pass, name string, t *Tensor)
+
+// SetTap installs f to see every Pass.Tap of this device, or removes it if f is nil. For tests and debugging.
+func (d *Device) SetTap(f TapFunc) {
+	if f == nil {
+		d.tap.Store(nil)
+		return
+	}
+	d.tap.Store(&f)
+}
+
+// Close gives back the memory of idle passes and ends the device. Every pass must be closed before; tensors made by
+// NewTensor and NewWeight must not be used after.
+func (d *Device) Close() error {
+	d.mu.Lock()
+	passes := d.passes
+	d.passes, d.closed = nil, true
+	d.mu.Unlock()
+	for _, p := range passes {
+		if err := p.destroy(); err != nil {
+			return fmt.Errorf("gpu: close %s: %w", d.name, err)
+		}
+	}
+	if err := d.drv.Close(); err != nil {
+		return fmt.Errorf("gpu: close %s: %w", d.name, err)
+	}
+	return nil
+}

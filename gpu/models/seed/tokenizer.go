@@ -1,0 +1,137 @@
+package seed
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+
+	"sower/gpu"
+)
+
+// encodeBatch is how many images Encode computes at a time: their activations are about 21 MB an image at the published
+// size (the largest layer's, see Pass.Layers, and the packed rows of its products), and more images a time gain nothing
+// on a CPU.
+const encodeBatch = 1
+
+// detokenizeBatch likewise; a row of codes needs 3 MB.
+const detokenizeBatch = 8
+
+// host is the scratch memory of a call.
+type host struct {
+	ids []int32
+	z   []float32
+}
+
+var hosts = sync.Pool{New: func() any { return new(host) }}
+
+// Config is the sizes of the model.
+func (m *Model) Config() Config { return m.config }
+
+// Encode computes the codes of n images: rgb is [n S S 3], one byte a value, rows from the top; codes is [n Q] and finite
+// [n]. finite[i] is false when image i led to numbers that are not finite; its codes are then 0 and mean nothing.
+//
+// An image's codes do not depend on the other images of the call, nor on n, nor on the number of threads.
+func (m *Model) Encode(rgb []byte, n int, codes []uint16, finite []bool) error {
+	c := m.config
+	switch {
+	case m.parts&Encode == 0:
+		return errors.New("seed: encode: the model was loaded without its encoder")
+	case len(rgb) != n*c.ImageBytes():
+		return fmt.Errorf("seed: encode %d images: %d bytes of pixels, want %d", n, len(rgb), n*c.ImageBytes())
+	case len(codes) != n*c.Queries || len(finite) != n:
+		return fmt.Errorf("seed: encode %d images: room for %d codes and %d flags, want %d and %d", n, len(codes), len(finite),
+			n*c.Queries, n)
+	}
+	for i := 0; i < n; i += encodeBatch {
+		b := min(encodeBatch, n-i)
+		err := m.encodeSome(rgb[i*c.ImageBytes():(i+b)*c.ImageBytes()], b, codes[i*c.Queries:(i+b)*c.Queries], finite[i:i+b])
+		if err != nil {
+			return fmt.Errorf("seed: encode images %d to %d of %d: %w", i, i+b-1, n, err)
+		}
+	}
+	return nil
+}
+
+func (m *Model) encodeSome(rgb []byte, n int, codes []uint16, finite []bool) error {
+	c := m.config
+	h := hosts.Get().(*host)
+	defer hosts.Put(h)
+	h.ids, h.z = resized(h.ids, n*c.Queries), resized(h.z, n*c.Queries*c.CodeWidth)
+
+	p := m.dev.NewPass(gpu.Inference)
+	z := m.Embed(p, p.Bytes(rgb, n, c.ImageSize, c.ImageSize, 3))
+	p.ReadF32(z, h.z)
+	p.ReadI32(m.Quantize(p, z), h.ids)
+	if err := p.Close(); err != nil {
+		return err
+	}
+	for i := range n {
+		finite[i] = allFinite(h.z[i*c.Queries*c.CodeWidth : (i+1)*c.Queries*c.CodeWidth])
+		for q := i * c.Queries; q < (i+1)*c.Queries; q++ {
+			codes[q] = 0
+			if finite[i] {
+				codes[q] = uint16(h.ids[q])
+			}
+		}
+	}
+	return nil
+}
+
+// Detokenize computes the image embeddings of n rows of codes: codes is [n Q], out [n image_embed]. A code that is not
+// in the codebook is an error.
+func (m *Model) Detokenize(codes []uint16, n int, out []float32) error {
+	c := m.config
+	switch {
+	case m.parts&Detokenize == 0:
+		return errors.New("seed: detokenize: the model was loaded without its de-tokenizer")
+	case len(codes) != n*c.Queries || len(out) != n*c.ImageEmbed:
+		return fmt.Errorf("seed: detokenize %d images: %d codes and room for %d values, want %d and %d", n, len(codes), len(out),
+			n*c.Queries, n*c.ImageEmbed)
+	}
+	for i, code := range codes {
+		if int(code) >= c.Codes {
+			return fmt.Errorf("seed: detokenize: code %d of image %d is %d, want less than %d", i%c.Queries, i/c.Queries, code, c.Codes)
+		}
+	}
+	h := hosts.Get().(*host)
+	defer hosts.Put(h)
+	for i := 0; i < n; i += detokenizeBatch {
+		b := min(detokenizeBatch, n-i)
+		h.ids = resized(h.ids, b*c.Queries)
+		for j := range h.ids {
+			h.ids[j] = int32(codes[i*c.Queries+j])
+		}
+		p := m.dev.NewPass(gpu.Inference)
+		p.ReadF32(m.ImageEmbedding(p, p.IDs(h.ids, b, c.Queries)), out[i*c.ImageEmbed:(i+b)*c.ImageEmbed])
+		if err := p.Close(); err != nil {
+			return fmt.Errorf("seed: detokenize images %d to %d of %d: %w", i, i+b-1, n, err)
+		}
+	}
+	return nil
+}
+
+// Close gives back the model's memory. No call may be in progress.
+func (m *Model) Close() error {
+	for _, t := range m.made {
+		t.Free()
+	}
+	m.made = nil
+	return nil
+}
+
+func allFinite(z []float32) bool {
+	for _, v := range z {
+		if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
+			return false
+		}
+	}
+	return true
+}
+
+func resized[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	return s[:n]
+}

@@ -1,0 +1,177 @@
+package nn
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"sower/gpu"
+	"sower/gpu/checkpoint"
+)
+
+// Loader fills the tensors of a model from a source. Its methods check name and shape, make the tensor and note what to
+// read; Load then reads everything at once, in parallel, so that every fault of a file is reported together and before
+// anything large is read.
+type Loader struct {
+	dev  *gpu.Device
+	src  checkpoint.Source
+	errs []error
+	jobs []func(buf []float32) error
+	made []*gpu.Tensor
+}
+
+// rowsElements bounds what one job reads at a time, 1 MiB: weights go from the source to their packed form in parts,
+// and never exist twice.
+const rowsElements = 1 << 18
+
+// NewLoader begins to load from src to dev.
+func NewLoader(dev *gpu.Device, src checkpoint.Source) *Loader { return &Loader{dev: dev, src: src} }
+
+// Check reports whether the source has a tensor of floats of this name and shape, and notes an error if not.
+func (l *Loader) Check(name string, shape ...int) bool {
+	info, ok := l.src.Find(name)
+	switch {
+	case !ok:
+		l.Fail(name, errors.New("the checkpoint has no such tensor"))
+	case !slices.Equal(info.Shape, shape):
+		l.Fail(name, fmt.Errorf("shape %v, want %v", info.Shape, slices.Clone(shape)))
+	case !info.DType.Float():
+		l.Fail(name, fmt.Errorf("elements of type %s, want floats", info.DType))
+	default:
+		return true
+	}
+	return false
+}
+
+// Fail notes an error of a tensor.
+func (l *Loader) Fail(name string, err error) {
+	l.errs = append(l.errs, fmt.Errorf("load %q: %w", name, err))
+}
+
+// Tensor loads a tensor as it is.
+func (l *Loader) Tensor(name string, shape ...int) *gpu.Tensor {
+	if !l.Check(name, shape...) {
+		return nil
+	}
+	t := l.Empty(shape...)
+	l.Into(t, 0, name)
+	return t
+}
+
+// Values makes a tensor that does not come from the source.
+func (l *Loader) Values(values []float32, shape ...int) *gpu.Tensor {
+	t, err := l.dev.FromSlice(values, shape...)
+	if err != nil {
+		l.errs = append(l.errs, err)
+		return nil
+	}
+	l.made = append(l.made, t)
+	return t
+}
+
+// Empty makes a tensor for Into to fill; what no Into fills is 0.
+func (l *Loader) Empty(shape ...int) *gpu.Tensor {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return l.Values(make([]float32, n), shape...)
+}
+
+// Find describes a tensor of the source.
+func (l *Loader) Find(name string) (checkpoint.Info, bool) { return l.src.Find(name) }
+
+// Into loads a tensor into t from element off on. The caller has checked the name.
+func (l *Loader) Into(t *gpu.Tensor, off int, name string) {
+	info, ok := l.src.Find(name)
+	if t == nil || !ok {
+		return
+	}
+	l.jobs = append(l.jobs, func([]float32) error {
+		values := make([]float32, info.Len())
+		if err := l.src.Read(name, 0, values); err != nil {
+			return fmt.Errorf("load %q: %w", name, err)
+		}
+		p := l.dev.NewPass(gpu.Inference)
+		p.WriteF32(t, off, values)
+		return p.Close()
+	})
+}
+
+// Weight loads a matrix or convolution as a packed weight [shape[0], the rest].
+func (l *Loader) Weight(name string, shape ...int) *gpu.Tensor {
+	if !l.Check(name, shape...) {
+		return nil
+	}
+	rows, cols := shape[0], 1
+	for _, n := range shape[1:] {
+		cols *= n
+	}
+	t, err := l.dev.NewWeight(rows, cols)
+	if err != nil {
+		l.Fail(name, err)
+		return nil
+	}
+	l.made = append(l.made, t)
+	step := max(64, rowsElements/cols&^63)
+	for r := 0; r < rows; r += step {
+		n := min(step, rows-r) * cols
+		l.jobs = append(l.jobs, func(buf []float32) error {
+			if len(buf) < n {
+				buf = make([]float32, n)
+			}
+			if err := l.src.Read(name, r*cols, buf[:n]); err != nil {
+				return fmt.Errorf("load %q: %w", name, err)
+			}
+			return t.SetRows(r, buf[:n])
+		})
+	}
+	return t
+}
+
+// Linear loads name.weight [out in] and name.bias [out].
+func (l *Loader) Linear(name string, out, in int) Linear {
+	return Linear{l.Weight(name+".weight", out, in), l.Tensor(name+".bias", out)}
+}
+
+// LayerNorm loads name.weight and name.bias [width].
+func (l *Loader) LayerNorm(name string, width int, eps float32) LayerNorm {
+	return LayerNorm{l.Tensor(name+".weight", width), l.Tensor(name+".bias", width), eps}
+}
+
+// Load reads what was asked for, or says everything that is wrong with the source; then nothing stays on the device.
+func (l *Loader) Load() error {
+	err := errors.Join(l.errs...)
+	if err == nil {
+		err = l.read()
+	}
+	if err != nil {
+		for _, t := range l.made {
+			t.Free()
+		}
+	}
+	return err
+}
+
+func (l *Loader) read() error {
+	var next atomic.Int64
+	var wait sync.WaitGroup
+	errs := make([]error, len(l.jobs))
+	for range runtime.GOMAXPROCS(0) {
+		wait.Go(func() {
+			buf := make([]float32, rowsElements)
+			for i := int(next.Add(1)) - 1; i < len(l.jobs); i = int(next.Add(1)) - 1 {
+				errs[i] = l.jobs[i](buf)
+			}
+		})
+	}
+	wait.Wait()
+	l.jobs = nil
+	return errors.Join(errs...)
+}
+
+// Made lists the tensors that the loader made, for the model to free.
+func (l *Loader) Made() []*gpu.Tensor { return l.made }

@@ -1,0 +1,132 @@
+package gpu
+
+import (
+	"fmt"
+
+	"sower/gpu/driver"
+)
+
+// Transposition says how MatMul reads its second operand.
+type Transposition bool
+
+// NoTranspose: b is [K N]. TransposeB: b is [N K], as PyTorch keeps the weights of Linear.
+const (
+	NoTranspose Transposition = false
+	TransposeB  Transposition = true
+)
+
+// MatMul returns x [.. K] times b. b is a packed weight [N K] (with TransposeB), or a matrix [K N] or [N K], or as many
+// matrices [B K N] or [B N K] as x [B M K] has.
+func (p *Pass) MatMul(x, b *Tensor, transpose Transposition) *Tensor {
+	if !p.want("matmul", F32, x) {
+		return placeholder
+	}
+	var dims [maxRank]int
+	shape := dims[:copy(dims[:], x.Shape())]
+	last := len(shape) - 1
+	if b.Packed() {
+		if transpose != TransposeB || b.cols() != x.cols() {
+			return p.fail("matmul", fmt.Errorf("want TransposeB and a weight [N %d]", x.cols()), x, b)
+		}
+		shape[last] = b.Dim(0)
+		y := p.alloc("matmul", F32, shape...)
+		if p.err == nil {
+			p.fail("matmul", p.stream.MatMul(y.view(), x.view(), x.rows(), b.matrix), x, b)
+		}
+		return y
+	}
+	if !p.want("matmul", F32, b) {
+		return placeholder
+	}
+	if b.rank < 2 {
+		return p.fail("matmul", fmt.Errorf("the second operand must have two axes or more"), x, b)
+	}
+	k, n := b.Dim(-2), b.Dim(-1)
+	if transpose == TransposeB {
+		k, n = n, k
+	}
+	op := driver.BatchMatMul{Batch: 1, Heads: 1, M: x.rows(), N: n, K: k, TransposeB: bool(transpose)}
+	if b.rank > 2 {
+		op.Batch, op.M = product(b.dims[:b.rank-2]), x.Dim(-2)
+	}
+	if k != x.cols() || op.Batch*op.M != x.rows() {
+		return p.fail("matmul", fmt.Errorf("inner or batch axes differ"), x, b)
+	}
+	shape[last] = n
+	y := p.alloc("matmul", F32, shape...)
+	if p.err != nil {
+		return placeholder
+	}
+	op.A = driver.Strided{Buf: x.buf, Off: x.off, Batch: op.M * k, Row: k}
+	op.B = driver.Strided{Buf: b.buf, Off: b.off, Batch: k * n, Row: b.cols()}
+	op.C = driver.Strided{Buf: y.buf, Off: y.off, Batch: op.M * n, Row: n}
+	p.fail("matmul", p.stream.BatchMatMul(op), x, b)
+	return y
+}
+
+// Linear returns x [.. K]·wᵀ + bias for a packed weight w [N K] and a bias [N], which may be nil.
+func (p *Pass) Linear(x, w, bias *Tensor) *Tensor { return p.fused(x, w, bias, 0, false, nil) }
+
+// LinearGELU returns GELU(x·wᵀ + bias).
+func (p *Pass) LinearGELU(x, w, bias *Tensor) *Tensor {
+	return p.fused(x, w, bias, driver.GELU, true, nil)
+}
+
+// LinearTanh returns tanh(x·wᵀ + bias).
+func (p *Pass) LinearTanh(x, w, bias *Tensor) *Tensor {
+	return p.fused(x, w, bias, driver.Tanh, true, nil)
+}
+
+// LinearReLU returns max(x·wᵀ + bias, 0).
+func (p *Pass) LinearReLU(x, w, bias *Tensor) *Tensor {
+	return p.fused(x, w, bias, driver.ReLU, true, nil)
+}
+
+// LinearAdd returns x·wᵀ + bias + residual, a layer and the connection around it.
+func (p *Pass) LinearAdd(x, w, bias, residual *Tensor) *Tensor {
+	return p.fused(x, w, bias, 0, false, residual)
+}
+
+func (p *Pass) fused(x, w, bias *Tensor, f driver.Func, apply bool, residual *Tensor) *Tensor {
+	if p.linear == nil || p.err != nil || !w.Packed() {
+		return p.composed(x, w, bias, f, apply, residual)
+	}
+	if !p.want("linear", F32, x) || bias != nil && !p.want("linear", F32, bias) ||
+		residual != nil && !p.want("linear", F32, residual) {
+		return placeholder
+	}
+	var dims [maxRank]int
+	shape := dims[:copy(dims[:], x.Shape())]
+	shape[len(shape)-1] = w.Dim(0)
+	n := product(shape)
+	if w.cols() != x.cols() || bias != nil && bias.Len() != w.Dim(0) || residual != nil && residual.Len() != n {
+		return p.composed(x, w, bias, f, apply, residual) // which says what is wrong
+	}
+	y := p.alloc("linear", F32, shape...)
+	if p.err != nil {
+		return placeholder
+	}
+	var biasView, residualView driver.View
+	if bias != nil {
+		biasView = bias.view()
+	}
+	if residual != nil {
+		residualView = residual.view()
+	}
+	p.fail("linear", p.linear.Linear(y.view(), x.view(), x.rows(), w.matrix, biasView, f, apply, residualView), x, w)
+	return y
+}
+
+func (p *Pass) composed(x, w, bias *Tensor, f driver.Func, apply bool, residual *Tensor) *Tensor {
+	y := p.MatMul(x, w, TransposeB)
+	if bias != nil {
+		y = p.AddBias(y, bias)
+	}
+	if apply {
+		y = p.apply(f, y)
+	}
+	if residual != nil {
+		y = p.Add(y, residual)
+	}
+	return y
+}

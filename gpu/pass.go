@@ -1,0 +1,194 @@
+package gpu
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"sower/gpu/driver"
+)
+
+// Mode says what a pass is for.
+type Mode int
+
+// Inference passes compute results and forget how.
+const Inference Mode = 0
+
+// Pass is a sequence of operations on one device. It holds the first error: what follows does nothing and returns
+// placeholders, and Close reports it. A pass belongs to one goroutine; several passes may run at once.
+type Pass struct {
+	dev    *Device
+	stream driver.Stream
+	linear driver.Linear    // nil if the stream cannot, or must not, fuse
+	attend driver.Attention // nil likewise
+	err    error
+	closed bool
+
+	tensors []*Tensor // headers; the first used are given out
+	used    int
+	live    []block // memory given out, in order of allocation
+	idle    []block
+}
+
+// block is memory of the pass.
+type block struct {
+	buf   driver.Buffer
+	dtype DType
+	n     int
+}
+
+// placeholder is what operations return after an error, so that model code may go on asking for shapes.
+var placeholder = &Tensor{dtype: F32, rank: maxRank, dims: [maxRank]int{1, 1, 1, 1}, stride: 1}
+
+// NewPass begins a pass. It never fails: a device that has no more streams makes a pass whose Close says so.
+func (d *Device) NewPass(_ Mode) *Pass {
+	d.mu.Lock()
+	if n := len(d.passes); n > 0 {
+		p := d.passes[n-1]
+		d.passes = d.passes[:n-1]
+		d.mu.Unlock()
+		p.closed = false
+		return p
+	}
+	closed := d.closed
+	d.mu.Unlock()
+	p := &Pass{dev: d}
+	if closed {
+		p.err = errors.New("gpu: new pass: the device is closed")
+		return p
+	}
+	var err error
+	if p.stream, err = d.drv.NewStream(); err != nil {
+		p.err = fmt.Errorf("gpu: new pass: %w", err)
+		return p
+	}
+	if !d.composed {
+		p.linear, _ = p.stream.(driver.Linear)
+		p.attend, _ = p.stream.(driver.Attention)
+	}
+	return p
+}
+
+// Err is the first error so far.
+func (p *Pass) Err() error { return p.err }
+
+// Close waits until everything is done, takes back the tensors of the pass and returns its first error. A second Close
+// does nothing.
+func (p *Pass) Close() error {
+	if p.closed {
+		return nil
+	}
+	p.closed = true
+	err := p.err
+	if p.stream == nil {
+		return err
+	}
+	if e := p.stream.Sync(); err == nil && e != nil {
+		err = fmt.Errorf("gpu: close pass: %w", e)
+	}
+	p.idle = append(p.idle, p.live...)
+	p.live, p.used, p.err = p.live[:0], 0, nil
+	d := p.dev
+	d.mu.Lock()
+	if !d.closed {
+		d.passes = append(d.passes, p)
+		d.mu.Unlock()
+		return err
+	}
+	d.mu.Unlock()
+	return errors.Join(err, p.destroy())
+}
+
+func (p *Pass) destroy() error {
+	for _, b := range p.idle {
+		b.buf.Free()
+	}
+	p.idle = nil
+	return p.stream.Close()
+}
+
+// fail records an error of an operation, with the operands that it saw.
+func (p *Pass) fail(op string, err error, operands ...*Tensor) *Tensor {
+	if p.err == nil && err != nil {
+		if len(operands) == 0 {
+			p.err = fmt.Errorf("gpu: %s: %w", op, err)
+		} else {
+			p.err = fmt.Errorf("gpu: %s of %v: %w", op, slices.Clone(operands), err)
+		}
+	}
+	return placeholder
+}
+
+// header gives out a tensor without memory.
+func (p *Pass) header() *Tensor {
+	if p.used == len(p.tensors) {
+		p.tensors = append(p.tensors, new(Tensor))
+	}
+	t := p.tensors[p.used]
+	p.used++
+	*t = Tensor{}
+	return t
+}
+
+// alloc gives out a tensor of the pass with undefined contents. It takes the smallest idle block that is large enough,
+// but none that would be mostly wasted.
+func (p *Pass) alloc(op string, dtype DType, shape ...int) *Tensor {
+	if p.err != nil {
+		return placeholder
+	}
+	if err := checkShape(shape); err != nil {
+		return p.fail(op, err)
+	}
+	n, best := product(shape), -1
+	for i, b := range p.idle {
+		if b.dtype == dtype && n <= b.n && b.n <= 4*n && (best < 0 || b.n < p.idle[best].n) {
+			best = i
+		}
+	}
+	var b block
+	if best >= 0 {
+		b = p.idle[best]
+		p.idle = slices.Delete(p.idle, best, best+1)
+	} else {
+		buf, err := p.dev.drv.Alloc(dtype, n)
+		if err != nil {
+			return p.fail(op, err)
+		}
+		b = block{buf, dtype, n}
+	}
+	p.live = append(p.live, b)
+	t := p.header()
+	t.dtype, t.buf = dtype, b.buf
+	t.setShape(shape)
+	return t
+}
+
+// Layers runs n steps, each of which reads the last one's result and returns its own. After each step, the memory of
+// all that the step made is used again, save its result; x itself stays. So a deep model needs no more memory than its
+// largest layer.
+func (p *Pass) Layers(n int, x *Tensor, step func(i int, x *Tensor) *Tensor) *Tensor {
+	start := len(p.live)
+	for i := range n {
+		x = step(i, x)
+		if p.err != nil {
+			return placeholder
+		}
+		kept := p.live[:start]
+		for _, b := range p.live[start:] {
+			if b.buf == x.buf {
+				kept = append(kept, b)
+			} else {
+				p.idle = append(p.idle, b)
+			}
+		}
+		p.live = kept
+	}
+	return x
+}
+
+// Tap shows an intermediate to the function installed by Device.SetTap, and costs nothing without one.
+func (p *Pass) Tap(name string, t *Tensor) {
+	if f := p.dev.tap.Load(); f != nil && p.err == nil {
+		(*f)(p, name, t)
+	}
+}
