@@ -1,0 +1,95 @@
+package pixels
+
+// line returns row y of the component's real samples; rows outside repeat the first or last one.
+func (c *component) line(y int) []byte {
+	y = max(0, min(c.height-1, y))
+	return c.plane[y*8*c.stride:][:c.width]
+}
+
+// upsample returns full-resolution row y of the component. buf holds at least width*hs bytes and
+// sums width values. The rules are libjpeg's "fancy upsampling": a triangle filter where a plane
+// is halved in one or both directions, repetition for every other ratio and for planes of one or
+// two columns. The rounding alternates so that no bias builds up.
+func (c *component) upsample(y int, buf []byte, sums []uint16) []byte {
+	switch {
+	case c.hs == 1 && c.vs == 1:
+		return c.line(y)
+	case c.hs == 2 && c.vs == 1 && c.width > 2:
+		doubleRow(buf, c.line(y))
+		return buf
+	case c.hs == 1 && c.vs == 2:
+		near, far := c.line(y/2), c.line(y/2-1+y&1*2)
+		blendRows(buf, near, far, uint16(1+y&1))
+		return buf
+	case c.hs == 2 && c.vs == 2 && c.width > 2:
+		near, far := c.line(y/2), c.line(y/2-1+y&1*2)
+		sums = sums[:len(near)]
+		far = far[:len(near)]
+		for i, v := range near {
+			sums[i] = 3*uint16(v) + uint16(far[i])
+		}
+		doubleSums(buf, sums)
+		return buf
+	case c.hs == 1:
+		return c.line(y / c.vs)
+	}
+	at := 0
+	for _, v := range c.line(y / c.vs) {
+		for range c.hs {
+			buf[at] = v
+			at++
+		}
+	}
+	return buf
+}
+
+// doubleRow doubles a row of at least three samples: 3:1 of the nearer and the farther one.
+func doubleRow(buf, s []byte) {
+	n := len(s)
+	buf = buf[:2*n]
+	buf[0] = s[0]
+	buf[1] = byte((3*uint16(s[0]) + uint16(s[1]) + 2) >> 2)
+	left, mid := uint16(s[0]), uint16(s[1])
+	out := buf[2:]
+	for _, b := range s[2:] {
+		right := uint16(b)
+		if len(out) < 2 {
+			break
+		}
+		out[0] = byte((3*mid + left + 1) >> 2)
+		out[1] = byte((3*mid + right + 2) >> 2)
+		out = out[2:]
+		left, mid = mid, right
+	}
+	buf[2*n-2] = byte((3*mid + left + 1) >> 2)
+	buf[2*n-1] = s[n-1]
+}
+
+// doubleSums doubles a row of vertical sums (3*near + far) and divides by 16.
+func doubleSums(buf []byte, s []uint16) {
+	n := len(s)
+	buf = buf[:2*n]
+	buf[0] = byte((4*s[0] + 8) >> 4)
+	buf[1] = byte((3*s[0] + s[1] + 7) >> 4)
+	left, mid := s[0], s[1]
+	out := buf[2:]
+	for _, right := range s[2:] {
+		if len(out) < 2 {
+			break
+		}
+		out[0] = byte((3*mid + left + 8) >> 4)
+		out[1] = byte((3*mid + right + 7) >> 4)
+		out = out[2:]
+		left, mid = mid, right
+	}
+	buf[2*n-2] = byte((3*mid + left + 8) >> 4)
+	buf[2*n-1] = byte((4*mid + 7) >> 4)
+}
+
+// blendRows makes a row between two rows, 3:1.
+func blendRows(buf, near, far []byte, bias uint16) {
+	buf, far = buf[:len(near)], far[:len(near)]
+	for i, v := range near {
+		buf[i] = byte((3*uint16(v) + uint16(far[i]) + bias) >> 2)
+	}
+}
