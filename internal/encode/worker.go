@@ -1,0 +1,184 @@
+package encode
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"sower/gpu"
+	"sower/gpu/models/seed"
+	"sower/gpu/resident"
+	"sower/internal/blob"
+	"sower/internal/pixels"
+	"sower/internal/progress"
+	"sower/internal/weights"
+)
+
+// Worker is what a process keeps between units of one run: opened stores and the resident model.
+type Worker struct {
+	cfg    Config
+	run    *progress.Run
+	input  *blob.Bucket
+	output *blob.Bucket
+	engine *resident.Engine // nil for the null model
+	filter pixels.Filter
+	// codes is the constant row of the null model.
+	codes []uint16
+}
+
+var workers struct {
+	sync.Mutex
+	byConfig map[string]*Worker
+}
+
+// GetWorker returns the process's worker for a configuration; every bundle of a run shares one.
+func GetWorker(ctx context.Context, cfg Config) (*Worker, error) {
+	key, err := json.Marshal(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("encode: configuration: %w", err)
+	}
+	workers.Lock()
+	defer workers.Unlock()
+	if w := workers.byConfig[string(key)]; w != nil {
+		return w, nil
+	}
+	w, err := newWorker(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if workers.byConfig == nil {
+		workers.byConfig = map[string]*Worker{}
+	}
+	workers.byConfig[string(key)] = w
+	return w, nil
+}
+
+// Forget closes the stores of a run's workers in this process. The model stays resident.
+func Forget(runID string) {
+	workers.Lock()
+	defer workers.Unlock()
+	for k, w := range workers.byConfig {
+		if w.cfg.RunID == runID {
+			w.input.Close()
+			w.output.Close()
+			delete(workers.byConfig, k)
+		}
+	}
+}
+
+func newWorker(ctx context.Context, cfg Config) (w *Worker, err error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	w = &Worker{cfg: cfg, run: progress.Lookup(cfg.RunID), filter: pixels.Filter(cfg.Identity.Resize)}
+	if w.input, err = blob.OpenBucket(ctx, cfg.Input); err != nil {
+		return nil, err
+	}
+	if w.output, err = blob.OpenBucket(ctx, cfg.Output); err != nil {
+		return nil, err
+	}
+	if cfg.Model == weights.Null {
+		w.codes = make([]uint16, cfg.Identity.CodesPerImage)
+		return w, nil
+	}
+	w.engine, err = resident.Get(EngineSpec(cfg))
+	return w, err
+}
+
+// EngineSpec says how to load the model of a configuration and how to feed it.
+func EngineSpec(cfg Config) resident.Spec {
+	s, q := cfg.Identity.ImageSize, cfg.Identity.CodesPerImage
+	return resident.Spec{
+		Key:        fmt.Sprintf("%s on %s, %d threads, batch %d", cfg.Identity.Weights, cfg.Device, cfg.Threads, cfg.Batch),
+		ImageBytes: 3 * s * s, CodesPerImage: q,
+		Batch: max(cfg.Batch, 1),
+		Open:  func() (resident.Encoder, error) { return openModel(cfg) },
+	}
+}
+
+// openModel loads the weights and makes sure that they are those of the identity: a worker may see another folder under
+// the same name than the launcher did.
+func openModel(cfg Config) (resident.Encoder, error) {
+	m, err := weights.Open(cfg.Model)
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	digest, err := m.Digest()
+	if err != nil {
+		return nil, err
+	}
+	if digest != cfg.Identity.Weights {
+		return nil, fmt.Errorf("encode: --model %s on this worker has weights %.12s, the run was planned with %.12s: put the same files there", cfg.Model, digest, cfg.Identity.Weights)
+	}
+	dev, err := gpu.Open(cfg.Device, gpu.Options{Threads: cfg.Threads})
+	if err != nil {
+		return nil, err
+	}
+	model, err := seed.Load(dev, m.Source, m.Config, seed.Encode)
+	if err != nil {
+		dev.Close()
+		return nil, err
+	}
+	return &deviceModel{model, dev}, nil
+}
+
+// deviceModel closes the device with its model.
+type deviceModel struct {
+	*seed.Model
+	dev *gpu.Device
+}
+
+func (m *deviceModel) Close() error {
+	if err := m.Model.Close(); err != nil {
+		return err
+	}
+	return m.dev.Close()
+}
+
+// pool is the process's decoding: as many goroutines as cores, whatever the number of units in work, and a bound on the
+// pixels that are decoded at a time.
+var pool = struct {
+	once   sync.Once
+	tasks  chan func()
+	memory *semaphore.Weighted
+}{}
+
+// decodeMemory bounds the bytes of decoded pixels in flight; one larger picture is let through alone.
+const decodeMemory = 1 << 30
+
+// do hands a task to the pool, and waits while all its goroutines are busy.
+func do(ctx context.Context, task func()) error {
+	pool.once.Do(func() {
+		pool.tasks = make(chan func())
+		pool.memory = semaphore.NewWeighted(decodeMemory)
+		for range runtime.GOMAXPROCS(0) {
+			go func() {
+				for t := range pool.tasks {
+					t()
+				}
+			}()
+		}
+	})
+	select {
+	case pool.tasks <- task:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// join returns a context that ends with either of two.
+func join(ctx, other context.Context) (context.Context, context.CancelFunc) {
+	joined, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(other, func() { cancel(context.Cause(other)) })
+	return joined, func() { stop(); cancel(nil) }
+}
+
+// spend is progress.Run.Spend for a deferred call.
+func (w *Worker) spend(s progress.Stage, began time.Time) { w.run.Spend(s, began) }

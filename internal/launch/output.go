@@ -1,0 +1,195 @@
+// Package launch prepares an output folder for a run and looks at what became of it: it refuses to mix, finds out what
+// is done already, sweeps what a killed run left, and takes nothing but the manifest as proof of success.
+package launch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"sower/internal/blob"
+	"sower/internal/corpus"
+	"sower/internal/plan"
+	"sower/schemas"
+)
+
+// folders are all that a run writes beside manifest and card; overwriting deletes their parts and nothing else.
+var folders = []string{"data", "documents", "rejects", plan.Folder}
+
+// RefusedError says that the output folder holds something that this run must not be mixed with.
+type RefusedError struct {
+	Output string
+	What   string   // what is there
+	Fields []string // what differs
+}
+
+func (e *RefusedError) Error() string {
+	s := fmt.Sprintf("%s %s", e.Output, e.What)
+	for i, f := range e.Fields {
+		if i == 12 {
+			s += fmt.Sprintf("\n    … and %d more", len(e.Fields)-i)
+			break
+		}
+		s += "\n    " + f
+	}
+	return s + "\nChoose another --output, go back to the old settings, or start again with --overwrite (which deletes the old corpus)."
+}
+
+// Prepare makes the output folder ready for a run of plan p with identity id. It returns the manifest of an earlier run
+// when there is nothing left to do.
+func Prepare(ctx context.Context, out *blob.Bucket, p *plan.Plan, id schemas.Identity, overwrite bool) (*schemas.Manifest, error) {
+	if overwrite {
+		if err := wipe(ctx, out); err != nil {
+			return nil, err
+		}
+	}
+	done, err := finished(ctx, out, p, id)
+	if err != nil || done != nil {
+		return done, err
+	}
+	old, err := plan.Read(ctx, out)
+	if err != nil {
+		return nil, err
+	}
+	parts, err := corpus.Parts(ctx, out, "data")
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case old == nil && len(parts) > 0:
+		return nil, &RefusedError{Output: out.URL(), What: fmt.Sprintf("holds %d files in data/ but no plan: they are not of a run that can be resumed", len(parts))}
+	case old != nil:
+		if err := sameAsBefore(ctx, out, old, p, id, parts); err != nil {
+			return nil, err
+		}
+	}
+	for _, f := range folders {
+		if _, err := out.Sweep(ctx, f+"/"); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := out.Sweep(ctx, ""); err != nil {
+		return nil, err
+	}
+	if old == nil {
+		return nil, p.Write(ctx, out)
+	}
+	return nil, nil
+}
+
+// finished returns the manifest if the run it describes is this one and its files are all there. A manifest whose files
+// are not there is removed: it proves nothing any more.
+func finished(ctx context.Context, out *blob.Bucket, p *plan.Plan, id schemas.Identity) (*schemas.Manifest, error) {
+	m, err := ReadManifest(ctx, out)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	diff := m.Identity.Diff(id)
+	if old, err := plan.Read(ctx, out); err == nil && old != nil {
+		diff = append(diff, plan.Changes(old, p)...)
+	}
+	if len(diff) > 0 {
+		return nil, &RefusedError{Output: out.URL(), What: "holds a finished corpus that was made with other settings or from other input:", Fields: diff}
+	}
+	for _, f := range m.Files {
+		if info, err := out.Stat(ctx, f.Path); err != nil || info.Size != f.Bytes {
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return nil, err
+			}
+			return nil, out.Delete(ctx, schemas.ManifestName)
+		}
+	}
+	return m, nil
+}
+
+// sameAsBefore compares an unfinished run with this one.
+func sameAsBefore(ctx context.Context, out *blob.Bucket, old, now *plan.Plan, id schemas.Identity, parts []blob.Info) error {
+	fields := plan.Changes(old, now)
+	for _, part := range parts {
+		footer, err := corpus.ReadFooter(ctx, out, part.Name)
+		if errors.Is(err, corpus.ErrDamaged) {
+			continue // its unit will be done again
+		}
+		if err != nil {
+			return err
+		}
+		var mixed *corpus.MixedError
+		if err := corpus.SameIdentity(part.Name, footer, id); errors.As(err, &mixed) {
+			fields = append(mixed.Fields, fields...)
+		} else if err != nil {
+			return err
+		}
+		break // all parts of a folder share an identity: each was checked when it was written
+	}
+	if len(fields) > 0 {
+		return &RefusedError{Output: out.URL(), What: "holds an unfinished run with other settings or other input:", Fields: fields}
+	}
+	return nil
+}
+
+// wipe deletes what runs write, the manifest first: from then on nothing claims to be whole.
+func wipe(ctx context.Context, out *blob.Bucket) error {
+	if err := out.Delete(ctx, schemas.ManifestName); err != nil {
+		return err
+	}
+	for _, f := range folders {
+		parts, err := corpus.Parts(ctx, out, f)
+		if err != nil {
+			return err
+		}
+		for _, p := range parts {
+			if err := out.Delete(ctx, p.Name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// ReadManifest reads the manifest of an output folder; errors.Is(err, fs.ErrNotExist) when there is none.
+func ReadManifest(ctx context.Context, out *blob.Bucket) (*schemas.Manifest, error) {
+	p, err := out.ReadAll(ctx, schemas.ManifestName, 1<<30)
+	if err != nil {
+		return nil, err
+	}
+	m, err := schemas.ParseManifest(p)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", blob.Join(out.URL(), schemas.ManifestName), err)
+	}
+	return m, nil
+}
+
+// ErrUnfinished is the result of a run that ended without a manifest.
+var ErrUnfinished = errors.New("the run ended without a manifest: it is not finished; run the same command again to finish it")
+
+// Verify reads the manifest that a run has just written and checks that it is this run's and adds up.
+func Verify(ctx context.Context, out *blob.Bucket, id schemas.Identity) (*schemas.Manifest, error) {
+	m, err := ReadManifest(ctx, out)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrUnfinished
+	}
+	if err != nil {
+		return nil, err
+	}
+	if diff := m.Identity.Diff(id); len(diff) > 0 {
+		return nil, fmt.Errorf("the manifest is another run's: %s", strings.Join(diff, "; "))
+	}
+	if err := m.Counts.Check(); err != nil {
+		return nil, err
+	}
+	var rows int64
+	for _, f := range m.Files {
+		if strings.HasPrefix(f.Path, "data/") {
+			rows += f.Rows
+		}
+	}
+	if rows != m.Counts.Encoded {
+		return nil, fmt.Errorf("the manifest counts %d encoded rows, its files hold %d", m.Counts.Encoded, rows)
+	}
+	return m, nil
+}

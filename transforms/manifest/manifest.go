@@ -1,0 +1,132 @@
+// Package manifest ends a run: when every unit is committed it checks the accounts and writes the card and, last of all,
+// the manifest, which alone proves success.
+package manifest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+
+	"sower/internal/blob"
+	"sower/internal/corpus"
+	"sower/internal/progress"
+	"sower/schemas"
+)
+
+func init() {
+	register.DoFn3x1[context.Context, int, func(*string) bool, error](&writeFn{})
+	register.Iter1[string]()
+}
+
+// Options are what the manifest says beside the units' own facts.
+type Options struct {
+	RunID    string
+	Output   string
+	Manifest schemas.Manifest // all but counts, files and times
+	Card     string           // README.md with %COUNTS% where the counts go; "" for none
+	// MaxFailureRate refuses to call a run a success when a larger share of all its rows failed (filters are no failures).
+	MaxFailureRate float64
+}
+
+// Write takes the units' infos (PCollection<string>, corpus.UnitInfo as JSON) and writes the manifest.
+func Write(s beam.Scope, o Options, infos beam.PCollection) {
+	s = s.Scope("manifest.Write")
+	grouped := beam.GroupByKey(s, beam.AddFixedKey(s, infos))
+	beam.ParDo0(s, &writeFn{Options: o}, grouped)
+}
+
+type writeFn struct{ Options Options }
+
+func (f *writeFn) ProcessElement(ctx context.Context, _ int, next func(*string) bool) error {
+	var infos []corpus.UnitInfo
+	var text string
+	for next(&text) {
+		var info corpus.UnitInfo
+		if err := json.Unmarshal([]byte(text), &info); err != nil {
+			return fmt.Errorf("manifest: unit info: %w", err)
+		}
+		infos = append(infos, info)
+	}
+	b, err := blob.OpenBucket(ctx, f.Options.Output)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	return Commit(ctx, b, f.Options, infos)
+}
+
+// ErrFailures means that the run did all its units, but most rows failed.
+var ErrFailures = errors.New("too many rows failed")
+
+// Commit checks that every unit reported once and that no row is missing, and writes card and manifest.
+func Commit(ctx context.Context, b *blob.Bucket, o Options, infos []corpus.UnitInfo) error {
+	m := o.Manifest
+	seen := make([]bool, m.Units)
+	m.Files, m.Counts, m.Resumed = nil, schemas.Counts{Rejected: map[string]int64{}}, 0
+	for _, info := range infos {
+		if info.Unit < 0 || info.Unit >= m.Units {
+			return fmt.Errorf("manifest: unit %d of %d", info.Unit, m.Units)
+		}
+		if seen[info.Unit] { // a runner that tried a unit twice: equal files, so once is enough
+			continue
+		}
+		seen[info.Unit] = true
+		m.Counts.Add(info.Counts)
+		m.Files = append(m.Files, info.Files...)
+		if info.Resumed {
+			m.Resumed++
+		}
+	}
+	for u, ok := range seen {
+		if !ok {
+			return fmt.Errorf("manifest: unit %d of %d did not report: run again to finish it", u, m.Units)
+		}
+	}
+	if err := m.Counts.Check(); err != nil {
+		return err
+	}
+	if err := tooMany(m.Counts, o.MaxFailureRate); err != nil {
+		return err
+	}
+	m.Stages = progress.Lookup(o.RunID).Snapshot().Stages
+	finished := time.Now().UTC()
+	m.Finished = finished.Format(time.RFC3339)
+	if began, err := time.Parse(time.RFC3339Nano, m.Started); err == nil {
+		m.Seconds = float64(finished.Sub(began).Milliseconds()) / 1000
+	}
+	p, err := m.Marshal()
+	if err != nil {
+		return err
+	}
+	if o.Card != "" {
+		if err := b.WriteAll(ctx, "README.md", []byte(Card(o.Card, m.Counts))); err != nil {
+			return err
+		}
+	}
+	return b.WriteAll(ctx, schemas.ManifestName, p)
+}
+
+// tooMany applies the failure limit to the whole run. Runs of many rows were watched while they ran; this catches the
+// small ones, too.
+func tooMany(c schemas.Counts, limit float64) error {
+	var failed int64
+	worst := schemas.Reason("")
+	for _, r := range schemas.Reasons {
+		if n := c.Rejected[string(r)]; n > 0 && !r.Filter() {
+			failed += n
+			if worst == "" || n > c.Rejected[string(worst)] {
+				worst = r
+			}
+		}
+	}
+	if limit <= 0 || c.In == 0 || float64(failed) <= limit*float64(c.In) {
+		return nil
+	}
+	return fmt.Errorf("manifest: %w: %d of %d, most of them %s. See rejects/ for each one; if that is the state of the input, run again with --max-failure-rate 1 (nothing is encoded twice)",
+		ErrFailures, failed, c.In, worst)
+}
