@@ -29,7 +29,7 @@ func openSource(ctx context.Context, o *Options, s Source) (*source, *Fault, err
 	}
 	r, err := o.Root.Open(ctx, s.Name)
 	if err != nil {
-		return nil, openFault(schemas.UnreadableSource, err), openError(err)
+		return nil, openFault(schemas.UnreadableSource, s.Name, err), openError(err)
 	}
 	if r.Size() != s.Size {
 		r.Close()
@@ -38,13 +38,14 @@ func openSource(ctx context.Context, o *Options, s Source) (*source, *Fault, err
 	return &source{ctx: ctx, name: s.Name, r: r, size: s.Size}, nil, nil
 }
 
-// openFault is the row's fault for a file that cannot be opened, nil if that is not the data's fault.
-func openFault(missing schemas.Reason, err error) *Fault {
+// openFault is the row's fault for a file that cannot be opened, nil if that is not the data's fault. It gives the name
+// alone: the root is another on every machine, and reject files must be the same.
+func openFault(missing schemas.Reason, name string, err error) *Fault {
 	switch {
 	case errors.Is(err, blob.ErrUnsafeName):
-		return fault(schemas.UnsafeName, "%v", err)
+		return fault(schemas.UnsafeName, "%q leaves its folder", name)
 	case errors.Is(err, fs.ErrNotExist):
-		f := fault(missing, "%v", err)
+		f := fault(missing, "%s does not exist", name)
 		f.Retryable = true
 		return f
 	}
@@ -53,7 +54,7 @@ func openFault(missing schemas.Reason, err error) *Fault {
 
 // openError is err where openFault gives no fault.
 func openError(err error) error {
-	if openFault("", err) != nil {
+	if openFault("", "", err) != nil {
 		return nil
 	}
 	return fmt.Errorf("shards: %w", err)
