@@ -97,6 +97,37 @@ func (d *jpegDecoder) segment(marker byte) ([]byte, error) {
 	return seg, nil
 }
 
+// earlyError looks into a segment that the data cuts short. libjpeg reads segments byte by byte and
+// so meets some damage before it meets the end; after the only scan of a file that decides between
+// failure and success.
+func (d *jpegDecoder) earlyError(m byte, err error) error {
+	rest := d.data[min(d.pos+2, len(d.data)):]
+	switch {
+	case m <= mSOF15 && m != mDHT && m != mDAC && d.sawFrame && len(rest) >= 6:
+		return d.errorf(ErrCorrupt, "second frame header at byte %d", d.pos-2)
+	case m == mDQT:
+		for len(rest) > 0 {
+			if rest[0]&15 > 3 {
+				return d.errorf(ErrCorrupt, "quantization table %d", rest[0]&15)
+			}
+			size := 65
+			if rest[0]>>4 != 0 {
+				size = 129
+			}
+			rest = rest[min(size, len(rest)):]
+		}
+	case m == mDHT && len(rest) >= 17:
+		n := 0
+		for _, c := range rest[1:17] {
+			n += int(c)
+		}
+		if n > 256 || len(rest) >= 17+n && rest[0]&^0x13 != 0 {
+			return d.errorf(ErrCorrupt, "Huffman table %02x with %d codes", rest[0], n)
+		}
+	}
+	return err
+}
+
 // readToScan reads everything before the first scan, and that scan's header.
 func (d *jpegDecoder) readToScan() error {
 	d.pos = 2
@@ -129,7 +160,7 @@ func (d *jpegDecoder) nextScan() (bool, error) {
 		}
 		seg, err := d.segment(m)
 		if err != nil {
-			return false, err
+			return false, d.earlyError(m, err)
 		}
 		switch m {
 		case mSOS:

@@ -103,7 +103,7 @@ func (b *bitReader) fill() {
 	if b.pos+8 <= len(b.data) {
 		w := binary.BigEndian.Uint64(b.data[b.pos:])
 		// A byte of w is ff where ^w has a zero byte.
-		if (^w-0x0101010101010101)&w&0x8080808080808080 == 0 && b.pad == 0 {
+		if (^w-0x0101010101010101)&w&0x8080808080808080 == 0 && b.marker == 0 {
 			b.acc |= w >> uint(b.n&63)
 			b.pos += (63 - b.n) >> 3
 			b.n |= 56

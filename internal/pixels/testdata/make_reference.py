@@ -3,6 +3,7 @@
 
     python3 make_reference.py                 # the committed set, into this folder
     python3 make_reference.py --random 5000 DIR [SEED]   # a large random set for one comparison
+    python3 make_reference.py --damaged 5000 DIR [SEED]  # the same with bytes changed anywhere
     PIXELS_REFERENCE=DIR go test -run TestReferenceDir ./internal/pixels
 
 Every input is made here from procedural pictures with fixed seeds. The expected values come from
@@ -248,6 +249,29 @@ def webp_frame(w, h, x, y, alpha):
     return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
 
 
+def photo(w, h, seed):
+    """A smoother picture with detail at several scales, for timing: its files are as large as photographs are."""
+    rng = np.random.RandomState(seed)
+    a = picture(w, h, seed, 0).astype(np.float64)
+    for n, amount in ((6, 60), (24, 35), (96, 16), (256, 7)):
+        small = rng.normal(0, amount, (n * h // w + 2, n + 2, 3))
+        lo, hi = small.min(), small.max()
+        bands = Image.fromarray(((small - lo) / (hi - lo) * 255).astype(np.uint8)).resize((w, h), Image.Resampling.BICUBIC)
+        a += np.asarray(bands) / 255.0 * (hi - lo) + lo
+    return Image.fromarray(np.clip(a, 0, 255).astype(np.uint8))
+
+
+def bench():
+    """Yields the files that BenchmarkPrepare and bench_pillow.py time."""
+    im = photo(512, 384, 21)
+    for q in (75, 95):
+        yield f"bench_420_q{q}.jpg", saved(im, "JPEG", quality=q, subsampling=2), None
+    yield "bench_444_q95.jpg", saved(im, "JPEG", quality=95, subsampling=0), None
+    yield "bench_420_q75_prog.jpg", saved(im, "JPEG", quality=75, subsampling=2, progressive=True), None
+    yield "bench_rgb.png", saved(im.quantize(200).convert("RGB"), "PNG"), None
+    yield "bench_q75.webp", saved(im, "WEBP", quality=75), None
+
+
 # Scan scripts of cjpeg: files that stop early, which libjpeg smooths.
 DC_ONLY = "0,1,2: 0-0, 0, 0;\n"
 PARTIAL = "0,1,2: 0-0, 0, 1;\n0: 1-5, 0, 2;\n"
@@ -257,6 +281,7 @@ SPLIT = "0;\n1;\n2;\n"
 
 def committed():
     """Yields (name, data, kind or None)."""
+    yield from bench()
     sq = pil(61, 47, 1)
     for q in (1, 5, 25, 50, 75, 90, 95, 100):
         yield f"q{q}.jpg", saved(sq, "JPEG", quality=q), None
@@ -436,6 +461,43 @@ def mutated(rng, b):
     return bytes(b)
 
 
+def damaged(n, seed):
+    """Small files of every format with a few bytes changed anywhere, headers included."""
+    rng = random.Random(seed)
+    for i in range(n):
+        im = pil(rng.randint(1, 50), rng.randint(1, 40), rng.randrange(1 << 30), rng.choice([0, 10, 60]))
+        kind = rng.choice(["jpg", "jpg", "jpg", "jpg", "png", "webp", "gif", "bmp"])
+        if kind == "jpg":
+            r = rng.random()
+            if r < 0.4:
+                b = cjpeg(im, "-quality", str(rng.choice([10, 50, 90])), "-sample", rng.choice(["1x1", "2x2", "2x1"]), "-restart", rng.choice(["0", "1", "3"]), *(["-progressive"] if rng.random() < 0.5 else []))
+            else:
+                b = saved(im.convert(rng.choice(["RGB", "RGB", "L", "CMYK"])), "JPEG", quality=rng.choice([10, 50, 90]), progressive=rng.random() < 0.5)
+        elif kind == "png":
+            b = png_random(rng, *im.size, *rng.choice([(8, 2), (8, 0), (4, 3), (8, 6), (1, 0)]), rng.random() < 0.5)
+        elif kind == "webp":
+            b = saved(im, "WEBP", lossless=rng.random() < 0.5)
+        elif kind == "gif":
+            b = gif_random(rng)
+        else:
+            b = saved(im.convert(rng.choice(["RGB", "L", "P", "1"])), "BMP")
+        b = bytearray(b)
+        for _ in range(rng.randint(1, 3)):
+            at = rng.randrange(3, len(b)) if rng.random() < 0.5 else rng.randrange(3, min(len(b), 700))
+            r = rng.random()
+            if r < 0.6:
+                b[at] = rng.randrange(256)
+            elif r < 0.8:
+                b[at] ^= 1 << rng.randrange(8)
+            elif r < 0.9:
+                del b[at : at + rng.randint(1, 3)]
+            elif len(b) > 40:
+                del b[rng.randrange(len(b) // 2, len(b)) :]
+            if len(b) < 10:
+                break
+        yield f"d{i}.{kind}", bytes(b), None
+
+
 def randoms(n, seed):
     rng = random.Random(seed)
     for i in range(n):
@@ -514,8 +576,9 @@ def outcome(data, sizes):
 
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
-    if len(sys.argv) > 3 and sys.argv[1] == "--random":
-        folder, files, sizes = sys.argv[3], randoms(int(sys.argv[2]), int(sys.argv[4]) if len(sys.argv) > 4 else 1), [56]
+    if len(sys.argv) > 3 and sys.argv[1] in ("--random", "--damaged"):
+        make = randoms if sys.argv[1] == "--random" else damaged
+        folder, files, sizes = sys.argv[3], make(int(sys.argv[2]), int(sys.argv[4]) if len(sys.argv) > 4 else 1), [56]
         os.makedirs(folder, exist_ok=True)
     else:
         folder, files, sizes = os.path.join(here, "pictures"), committed(), [224, 56, (31, 47)]
