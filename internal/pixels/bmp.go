@@ -26,7 +26,7 @@ type bmpFile struct {
 	colors        [256][3]byte
 	// For direct colour: how to get red, green and blue from the pixel as a little-endian number.
 	shift  [3]uint
-	width5 [3]uint // bits per channel, 8 for whole bytes
+	widths [3]uint // bits per channel, 8 for whole bytes
 }
 
 const (
@@ -147,7 +147,9 @@ func readBMP(data []byte) (*bmpFile, error) {
 			return nil, bmpErrorf(ErrFormat, "palette of %d colours", colors)
 		}
 		end := min(len(data), at+padding*int(colors))
-		f.readPalette(data[at:end], int(colors), padding)
+		if !f.readPalette(data[at:end], int(colors), padding) {
+			return nil, bmpErrorf(ErrCorrupt, "palette of %d colours", colors)
+		}
 		at = end
 	}
 	f.offset = at
@@ -162,7 +164,8 @@ func readBMP(data []byte) (*bmpFile, error) {
 
 // readPalette sets the colours. Pillow drops a palette that is a plain grey ramp and then reads the
 // pixels as mode L, or as 1-bit data if there are at most two colours, whatever the header says.
-func (f *bmpFile) readPalette(p []byte, n, padding int) {
+// It reports whether the palette has a size that Pillow takes.
+func (f *bmpFile) readPalette(p []byte, n, padding int) bool {
 	gray := true
 	for i := range n {
 		want := byte(i)
@@ -181,24 +184,28 @@ func (f *bmpFile) readPalette(p []byte, n, padding int) {
 			f.colors[i] = [3]byte{p[at+2], p[at+1], p[at]}
 		}
 	}
-	if !gray || f.rle != 0 {
-		return
+	if !gray {
+		return len(p) <= 256*padding
+	}
+	if f.rle != 0 {
+		return true
 	}
 	f.bits = 8
 	if n <= 2 {
 		f.bits = 1
 		f.colors[1] = [3]byte{255, 255, 255}
 	}
+	return true
 }
 
 func (f *bmpFile) setMasks(m [4]uint32) {
 	for i := range 3 {
-		f.shift[i], f.width5[i] = 0, 0
+		f.shift[i], f.widths[i] = 0, 0
 		for v := m[i]; v&1 == 0; v >>= 1 {
 			f.shift[i]++
 		}
 		for v := m[i] >> f.shift[i]; v&1 != 0; v >>= 1 {
-			f.width5[i]++
+			f.widths[i]++
 		}
 	}
 }
@@ -268,7 +275,7 @@ func (f *bmpFile) expand(o, row []byte, bits int) {
 			v |= uint32(b) << (8 * i)
 		}
 		for c := range 3 {
-			n := f.width5[c]
+			n := f.widths[c]
 			g := v >> f.shift[c] & (1<<n - 1)
 			o[3*x+c] = byte(g * 255 / (1<<n - 1))
 		}

@@ -171,9 +171,7 @@ const (
 	gifTable   = 1 << gifMaxBits
 )
 
-// lzw decodes the frame into canvas. It stops when the last row is full, whatever follows. An end
-// code before that is passed over, because Pillow's decoder goes on with the next sub-block and
-// fails only when the data ends.
+// lzw decodes the frame into canvas. It stops when the last row is full, whatever follows.
 func (f *gifFile) lzw(canvas []byte) error {
 	if f.bits > gifMaxBits {
 		return gifErrorf(ErrCorrupt, "LZW literals of %d bits", f.bits)
@@ -216,7 +214,7 @@ func (f *gifFile) lzw(canvas []byte) error {
 			next, size, lastCode = clearCode+2, f.bits+1, -1
 			continue
 		case clearCode + 1:
-			continue
+			return gifErrorf(ErrTruncated, "end code in row %d of %d", row, len(rows))
 		}
 		top := len(stack)
 		c := code

@@ -87,7 +87,10 @@ func (d *jpegDecoder) segment(marker byte) ([]byte, error) {
 		return nil, d.errorf(ErrTruncated, "segment %02x at byte %d", marker, d.pos)
 	}
 	n := int(d.data[d.pos])<<8 | int(d.data[d.pos+1])
-	// Lengths below 2 are damage that both Pillow and libjpeg take for an empty segment.
+	if n < 2 && marker < mAPP0 && marker != mDNL && marker != mDAC {
+		return nil, d.errorf(ErrCorrupt, "segment %02x at byte %d has length %d", marker, d.pos, n)
+	}
+	// In segments that are skipped both Pillow and libjpeg take such a length for 2.
 	end := d.pos + max(n, 2)
 	if end > len(d.data) {
 		return nil, d.errorf(ErrTruncated, "segment %02x at byte %d has %d bytes of %d", marker, d.pos, len(d.data)-d.pos, n)
@@ -105,6 +108,11 @@ func (d *jpegDecoder) earlyError(m byte, err error) error {
 	switch {
 	case m <= mSOF15 && m != mDHT && m != mDAC && d.sawFrame && len(rest) >= 6:
 		return d.errorf(ErrCorrupt, "second frame header at byte %d", d.pos-2)
+	case m == mSOS && len(rest) >= 1:
+		n := int(rest[0])
+		if n < 1 || n > 4 || int(d.data[d.pos])<<8|int(d.data[d.pos+1]) != 6+2*n {
+			return d.errorf(ErrCorrupt, "scan header for %d components at byte %d", n, d.pos-2)
+		}
 	case m == mDQT:
 		for len(rest) > 0 {
 			if rest[0]&15 > 3 {

@@ -10,7 +10,7 @@ import (
 )
 
 // The PNG reader follows Pillow's rather than image/png: checksums count only before the first
-// IDAT, a missing IEND is no failure, a stream that ends properly but early leaves black rows,
+// IDAT (and for the compressed stream, if it ends with the last row), a missing IEND is no failure, a stream that ends properly but early leaves black rows,
 // transparency is ignored, 16-bit samples lose their low byte, except that 16-bit grey is clipped at
 // 255 (Pillow's mode I;16 is not scaled).
 
@@ -189,7 +189,7 @@ func decodePNG(s *scratch, data []byte, maxPixels int64) error {
 		clear(above)
 		for y := range h {
 			if _, err := io.ReadFull(z, row); err != nil {
-				if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) && !idat.short {
+				if err == io.EOF {
 					return nil // the stream ended properly: Pillow leaves the rest black
 				}
 				return f.streamError(idat, err)
@@ -202,12 +202,16 @@ func decodePNG(s *scratch, data []byte, maxPixels int64) error {
 			row, above = above, row
 		}
 	}
+	// The checksum of the stream counts if the stream ends with the last row and has one.
+	if n, err := z.Read(s.index[:1]); n == 0 && err != io.EOF && !idat.short {
+		return f.streamError(idat, err)
+	}
 	return nil
 }
 
 // streamError sorts a failure of the compressed stream into truncation and damage.
 func (f *pngFile) streamError(r *idatReader, err error) error {
-	if r.short {
+	if r.short || errors.Is(err, io.ErrUnexpectedEOF) {
 		return pngErrorf(ErrTruncated, "pixel data")
 	}
 	return fmt.Errorf("pixels: png: pixel data: %v: %w", err, ErrCorrupt)
