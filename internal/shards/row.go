@@ -49,6 +49,9 @@ func finishRow(o *Options, source string, row int64, f fields, bad *Fault, image
 		}
 	}
 	p.Text = f.takeText(o.TextColumn, textFields, nil)
+	if v, ok := f[o.TextColumn]; ok && v == nil {
+		delete(f, o.TextColumn)
+	}
 	if p.Text != nil && len(*p.Text) > maxTextBytes && bad == nil {
 		bad = fault(schemas.TooLarge, "text of %d bytes, more than %d", len(*p.Text), maxTextBytes)
 	}
