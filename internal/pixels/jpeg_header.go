@@ -177,6 +177,13 @@ func (d *jpegDecoder) nextScan() (bool, error) {
 			err = d.readDHT(seg)
 		case mDQT:
 			err = d.readDQT(seg)
+		case mDAC:
+			// Of no use to Huffman coding, but libjpeg checks it.
+			for i := 0; i < len(seg); i += 2 {
+				if i+1 == len(seg) || seg[i] > 31 || seg[i] < 16 && seg[i+1]&15 > seg[i+1]>>4 {
+					return false, d.errorf(ErrCorrupt, "arithmetic conditioning at byte %d", d.pos-len(seg)+i)
+				}
+			}
 		case mDRI:
 			if len(seg) != 2 {
 				return false, d.errorf(ErrCorrupt, "restart interval of %d bytes", len(seg))

@@ -1,9 +1,16 @@
 package pixels
 
+// maxScans bounds the passes over the picture that a small file can ask for. Real files have at
+// most a few dozen; libjpeg has no bound.
+const maxScans = 500
+
 // startScan checks the scan that d.scan describes, as libjpeg's start_input_pass does, and makes
 // ready to decode it.
 func (d *jpegDecoder) startScan() error {
 	s := &d.scan
+	if d.scans > maxScans {
+		return d.errorf(ErrCorrupt, "more than %d scans", maxScans)
+	}
 	if s.n > 1 {
 		blocks := 0
 		for _, ci := range s.comp[:s.n] {
@@ -234,7 +241,15 @@ func (d *jpegDecoder) decodeScan() error {
 	if s.n == 1 {
 		c := &d.comps[s.comp[0]]
 		for y := range c.blocksY {
-			for x := range c.blocksX {
+			for x := 0; x < c.blocksX; x++ {
+				if d.exhausted() {
+					return d.endScan()
+				}
+				if n := d.emptyRun(c.blocksX - x); n > 0 {
+					d.lastGoodRow = y / c.v
+					x += n - 1
+					continue
+				}
 				if !d.insufficient {
 					d.lastGoodRow = y / c.v
 				}
@@ -255,6 +270,9 @@ func (d *jpegDecoder) decodeScan() error {
 	mcusX, mcusY := ceilDiv(d.width, 8*d.maxH), ceilDiv(d.height, 8*d.maxV)
 	for my := range mcusY {
 		for mx := range mcusX {
+			if d.exhausted() {
+				return d.endScan()
+			}
 			if !d.insufficient {
 				d.lastGoodRow = my
 			}
@@ -280,6 +298,25 @@ func (d *jpegDecoder) decodeScan() error {
 		}
 	}
 	return d.endScan()
+}
+
+// exhausted reports whether the rest of the scan cannot change anything: its data is used up and no
+// restart will bring more.
+func (d *jpegDecoder) exhausted() bool { return d.insufficient && d.interval == 0 }
+
+// emptyRun passes over up to n blocks that an end-of-band run of a first AC scan leaves as they
+// are, and returns how many. A few bits can cover 32767 blocks, so this must not cost time per block.
+func (d *jpegDecoder) emptyRun(n int) int {
+	if d.eobRun == 0 || d.insufficient || d.scan.ah != 0 {
+		return 0
+	}
+	n = min(n, d.eobRun)
+	if d.interval != 0 {
+		n = min(n, d.toGo)
+		d.toGo -= n
+	}
+	d.eobRun -= n
+	return n
 }
 
 // readCoefs decodes one sequential block without dequantizing it. i is the component's place in
