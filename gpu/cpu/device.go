@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 
@@ -19,11 +20,7 @@ type device struct {
 }
 
 func open(o gpu.Options) *device {
-	threads := o.Threads
-	if threads == 0 {
-		threads = runtime.GOMAXPROCS(0)
-	}
-	return &device{pool: newPool(threads)}
+	return &device{pool: newPool(cmp.Or(o.Threads, runtime.GOMAXPROCS(0)))}
 }
 
 func (d *device) Describe() string {

@@ -378,27 +378,34 @@ loop:
 	VANDNPS      Y7, Y5, Y7
 	VMULPS       Y7, Y4, Y4
 	VFMADD231PS  const_bf000000<>+0(SB), Y4, Y7
-	VADDPS       const_40800000<>+0(SB), Y1, Y1
-	VMOVUPS      const_3f800000<>+0(SB), Y3
-	VDIVPS       Y1, Y3, Y1
-	VMOVUPS      const_bfce2afe<>+0(SB), Y3
-	VFMADD231PS  const_4127157f<>+0(SB), Y1, Y3
-	VMOVUPS      const_372e96a8<>+0(SB), Y4
-	VFMADD213PS  const_3862d802<>+0(SB), Y3, Y4
-	VFMADD213PS  const_b91a93fb<>+0(SB), Y3, Y4
-	VFMADD213PS  const_ba961714<>+0(SB), Y3, Y4
-	VFMADD213PS  const_3984d873<>+0(SB), Y3, Y4
-	VFMADD213PS  const_3cb94928<>+0(SB), Y3, Y4
-	VFMADD213PS  const_3de29bf6<>+0(SB), Y3, Y4
-	VFMADD213PS  const_3ea1da93<>+0(SB), Y3, Y4
-	VFMADD213PS  const_3f215e78<>+0(SB), Y3, Y4
-	VFMADD213PS  const_3f6bd657<>+0(SB), Y3, Y4
-	VMULPS       Y1, Y4, Y4
-	VMULPS       Y7, Y4, Y4
-	VANDNPS      Y4, Y2, Y4
-	VMULPS       Y0, Y4, Y4
-	VSUBPS       Y4, Y0, Y1
-	VBLENDVPS    Y0, Y4, Y1, Y1
+	VADDPS       const_40800000<>+0(SB), Y1, Y3
+	VMOVUPS      const_3f800000<>+0(SB), Y5
+	VDIVPS       Y3, Y5, Y4
+	VFNMADD231PS Y3, Y4, Y5
+	VSUBPS       const_40800000<>+0(SB), Y3, Y3
+	VSUBPS       Y3, Y1, Y3
+	VFNMADD231PS Y3, Y4, Y5
+	VMULPS       Y4, Y5, Y5
+	VMOVUPS      const_bfce2afe<>+0(SB), Y1
+	VFMADD231PS  const_4127157f<>+0(SB), Y4, Y1
+	VFMADD231PS  const_4127157f<>+0(SB), Y5, Y1
+	VADDPS       Y5, Y4, Y4
+	VMOVUPS      const_372e96a8<>+0(SB), Y3
+	VFMADD213PS  const_3862d802<>+0(SB), Y1, Y3
+	VFMADD213PS  const_b91a93fb<>+0(SB), Y1, Y3
+	VFMADD213PS  const_ba961714<>+0(SB), Y1, Y3
+	VFMADD213PS  const_3984d873<>+0(SB), Y1, Y3
+	VFMADD213PS  const_3cb94928<>+0(SB), Y1, Y3
+	VFMADD213PS  const_3de29bf6<>+0(SB), Y1, Y3
+	VFMADD213PS  const_3ea1da93<>+0(SB), Y1, Y3
+	VFMADD213PS  const_3f215e78<>+0(SB), Y1, Y3
+	VFMADD213PS  const_3f6bd657<>+0(SB), Y1, Y3
+	VMULPS       Y4, Y3, Y3
+	VMULPS       Y7, Y3, Y3
+	VANDNPS      Y3, Y2, Y3
+	VMULPS       Y0, Y3, Y3
+	VSUBPS       Y3, Y0, Y1
+	VBLENDVPS    Y0, Y3, Y1, Y1
 	VMOVUPS      Y1, (DX)
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, DX
@@ -442,27 +449,34 @@ tail:
 	VANDNPS      Y8, Y6, Y8
 	VMULPS       Y8, Y5, Y5
 	VFMADD231PS  const_bf000000<>+0(SB), Y5, Y8
-	VADDPS       const_40800000<>+0(SB), Y2, Y2
-	VMOVUPS      const_3f800000<>+0(SB), Y4
-	VDIVPS       Y2, Y4, Y2
-	VMOVUPS      const_bfce2afe<>+0(SB), Y4
-	VFMADD231PS  const_4127157f<>+0(SB), Y2, Y4
-	VMOVUPS      const_372e96a8<>+0(SB), Y5
-	VFMADD213PS  const_3862d802<>+0(SB), Y4, Y5
-	VFMADD213PS  const_b91a93fb<>+0(SB), Y4, Y5
-	VFMADD213PS  const_ba961714<>+0(SB), Y4, Y5
-	VFMADD213PS  const_3984d873<>+0(SB), Y4, Y5
-	VFMADD213PS  const_3cb94928<>+0(SB), Y4, Y5
-	VFMADD213PS  const_3de29bf6<>+0(SB), Y4, Y5
-	VFMADD213PS  const_3ea1da93<>+0(SB), Y4, Y5
-	VFMADD213PS  const_3f215e78<>+0(SB), Y4, Y5
-	VFMADD213PS  const_3f6bd657<>+0(SB), Y4, Y5
-	VMULPS       Y2, Y5, Y5
-	VMULPS       Y8, Y5, Y5
-	VANDNPS      Y5, Y3, Y5
-	VMULPS       Y1, Y5, Y5
-	VSUBPS       Y5, Y1, Y2
-	VBLENDVPS    Y1, Y5, Y2, Y2
+	VADDPS       const_40800000<>+0(SB), Y2, Y4
+	VMOVUPS      const_3f800000<>+0(SB), Y6
+	VDIVPS       Y4, Y6, Y5
+	VFNMADD231PS Y4, Y5, Y6
+	VSUBPS       const_40800000<>+0(SB), Y4, Y4
+	VSUBPS       Y4, Y2, Y4
+	VFNMADD231PS Y4, Y5, Y6
+	VMULPS       Y5, Y6, Y6
+	VMOVUPS      const_bfce2afe<>+0(SB), Y2
+	VFMADD231PS  const_4127157f<>+0(SB), Y5, Y2
+	VFMADD231PS  const_4127157f<>+0(SB), Y6, Y2
+	VADDPS       Y6, Y5, Y5
+	VMOVUPS      const_372e96a8<>+0(SB), Y4
+	VFMADD213PS  const_3862d802<>+0(SB), Y2, Y4
+	VFMADD213PS  const_b91a93fb<>+0(SB), Y2, Y4
+	VFMADD213PS  const_ba961714<>+0(SB), Y2, Y4
+	VFMADD213PS  const_3984d873<>+0(SB), Y2, Y4
+	VFMADD213PS  const_3cb94928<>+0(SB), Y2, Y4
+	VFMADD213PS  const_3de29bf6<>+0(SB), Y2, Y4
+	VFMADD213PS  const_3ea1da93<>+0(SB), Y2, Y4
+	VFMADD213PS  const_3f215e78<>+0(SB), Y2, Y4
+	VFMADD213PS  const_3f6bd657<>+0(SB), Y2, Y4
+	VMULPS       Y5, Y4, Y4
+	VMULPS       Y8, Y4, Y4
+	VANDNPS      Y4, Y3, Y4
+	VMULPS       Y1, Y4, Y4
+	VSUBPS       Y4, Y1, Y2
+	VBLENDVPS    Y1, Y4, Y2, Y2
 	VMASKMOVPS   Y2, Y0, (DX)
 
 done:

@@ -32,6 +32,7 @@ func (b *buffer) Free() { *b = buffer{} }
 func aligned(n int) []float32 {
 	const line = 64
 	s := make([]float32, n+line/4)
+	adviseHuge(s)
 	skip := int(-uintptr(unsafe.Pointer(&s[0]))%line) / 4
 	return s[skip : skip+n : skip+n]
 }

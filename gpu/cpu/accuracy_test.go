@@ -1,0 +1,75 @@
+package cpu
+
+import (
+	"math"
+	"testing"
+)
+
+// ulps is the distance of got from want in units of the last place of want.
+func ulps(got float32, want float64) float64 {
+	w := float32(want)
+	unit := float64(math.Nextafter32(float32(math.Abs(float64(w))), float32(math.Inf(1)))) - math.Abs(float64(w))
+	return math.Abs(float64(got)-want) / unit
+}
+
+// TestAccuracy walks over the whole range of the elementwise kernels, and holds them to what their comments say.
+func TestAccuracy(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		run    func(y, x []float32)
+		exact  func(float64) float64
+		lo, hi float64
+		bound  float64
+	}{
+		{"GELU left", geluRow, func(x float64) float64 { return x * math.Erfc(-x/math.Sqrt2) / 2 }, -12.5, -1e-6, 6},
+		{"GELU right", geluRow, func(x float64) float64 { return x * math.Erfc(-x/math.Sqrt2) / 2 }, 1e-6, 30, 4},
+		{"tanh", tanhRow, math.Tanh, -12, 12, 4},
+	} {
+		const n = 1 << 20
+		x, y := make([]float32, n), make([]float32, n)
+		for i := range x {
+			x[i] = float32(c.lo + (c.hi-c.lo)*float64(i)/n)
+		}
+		c.run(y, x)
+		worst, at, sum := 0.0, 0, 0.0
+		for i, v := range x {
+			u := ulps(y[i], c.exact(float64(v)))
+			sum += u
+			if u > worst {
+				worst, at = u, i
+			}
+		}
+		if !(worst <= c.bound) {
+			t.Errorf("%s(%g) is %g: off by %.2f units in the last place, allowed %g", c.name, x[at], y[at], worst, c.bound)
+		}
+		t.Logf("%s: %.2f units in the last place at worst, %.2f on average", c.name, worst, sum/n)
+	}
+}
+
+// TestSoftmaxAccuracy holds each probability, however small, to its relative bound.
+func TestSoftmaxAccuracy(t *testing.T) {
+	const n, scale = 257, 0.125
+	x, y := make([]float32, n), make([]float32, n)
+	for i := range x {
+		x[i] = float32(-float64(i*i) / 100)
+	}
+	copy(y, x)
+	softmaxRow(y, scale)
+	sum := 0.0
+	for _, v := range x {
+		sum += math.Exp(float64(v) * scale)
+	}
+	worst := 0.0
+	for i, v := range x {
+		want := math.Exp(float64(v)*scale) / sum
+		if want < 1e-36 {
+			continue
+		}
+		u, allowed := ulps(y[i], want), 4+scale*math.Abs(float64(v))
+		worst = max(worst, u/allowed)
+		if u > allowed {
+			t.Errorf("element %d is %g, want %g: off by %.2f units in the last place, allowed %.2f", i, y[i], want, u, allowed)
+		}
+	}
+	t.Logf("%.2f of what is allowed at worst", worst)
+}

@@ -1,0 +1,194 @@
+// Package drivertest is the definition of a correct back end: every operation of package driver against float64, at sizes
+// that do not fit tiles and vectors, and the rule that a row's bits depend on nothing but the row. A back end's test is
+//
+//	func TestDriver(t *testing.T) { drivertest.Run(t, dev) }
+package drivertest
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"sower/gpu/driver"
+)
+
+// Run runs the suite on a device. Results are allowed the rounding of float32 arithmetic in any order.
+func Run(t *testing.T, dev driver.Device) {
+	for _, c := range []struct {
+		name string
+		run  func(*suite)
+	}{
+		{"Transfers", transfers},
+		{"MatMul", matMul},
+		{"SetRows", setRows},
+		{"BatchMatMul", batchMatMul},
+		{"Linear", linear},
+		{"Attention", attention},
+		{"Add", add},
+		{"Apply", apply},
+		{"LayerNorm", layerNorm},
+		{"Softmax", softmax},
+		{"Lookup", lookup},
+		{"Nearest", nearest},
+		{"Patches", patches},
+		{"NotFinite", notFinite},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			stream, err := dev.NewStream()
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := &suite{T: t, dev: dev, Stream: stream, random: rand.New(rand.NewPCG(1, 2))}
+			c.run(s)
+			s.must(stream.Sync())
+			s.must(stream.Close())
+		})
+	}
+}
+
+// suite is one test with a stream; buffers that it makes are freed at the end.
+type suite struct {
+	*testing.T
+	driver.Stream
+	dev    driver.Device
+	random *rand.Rand
+}
+
+func (s *suite) must(err error) {
+	s.Helper()
+	if err != nil {
+		s.Fatal(err)
+	}
+}
+
+// values are n numbers of about normal distribution.
+func (s *suite) values(n int) []float32 {
+	v := make([]float32, n)
+	for i := range v {
+		v[i] = float32(s.random.NormFloat64())
+	}
+	return v
+}
+
+// empty is a view of n elements that begins in the middle of a buffer full of NaN, so that what an operation forgets to
+// write shows.
+func (s *suite) empty(n int) driver.View {
+	s.Helper()
+	const before, after = 3, 5
+	buf, err := s.dev.Alloc(driver.F32, before+n+after)
+	s.must(err)
+	s.Cleanup(buf.Free)
+	poison := make([]float32, before+n+after)
+	for i := range poison {
+		poison[i] = float32(math.NaN())
+	}
+	s.must(s.WriteF32(driver.View{Buf: buf, N: len(poison)}, poison))
+	return driver.View{Buf: buf, Off: before, N: n}
+}
+
+func (s *suite) put(v []float32) driver.View {
+	s.Helper()
+	view := s.empty(len(v))
+	s.must(s.WriteF32(view, v))
+	return view
+}
+
+func (s *suite) putIDs(v []int32) driver.View {
+	s.Helper()
+	buf, err := s.dev.Alloc(driver.I32, len(v)+1)
+	s.must(err)
+	s.Cleanup(buf.Free)
+	view := driver.View{Buf: buf, Off: 1, N: len(v)}
+	s.must(s.WriteI32(view, v))
+	return view
+}
+
+func (s *suite) get(v driver.View) []float32 {
+	s.Helper()
+	out := make([]float32, v.N)
+	s.must(s.ReadF32(out, v))
+	return out
+}
+
+func (s *suite) getIDs(v driver.View) []int32 {
+	s.Helper()
+	out := make([]int32, v.N)
+	s.must(s.ReadI32(out, v))
+	return out
+}
+
+// matrix packs rows x cols values.
+func (s *suite) matrix(rows, cols int, v []float32) driver.Matrix {
+	s.Helper()
+	m, err := s.dev.NewMatrix(rows, cols)
+	s.must(err)
+	s.Cleanup(m.Free)
+	s.must(m.SetRows(0, v))
+	return m
+}
+
+// near fails if got and want differ by more than bound times the largest |want|.
+func (s *suite) near(what string, got []float32, want []float64, bound float64) {
+	s.Helper()
+	most := 0.0
+	for _, w := range want {
+		most = max(most, math.Abs(w))
+	}
+	for i, w := range want {
+		if d := math.Abs(float64(got[i]) - w); !(d <= bound*most) {
+			s.Fatalf("%s: element %d is %g, want %g: off by %.2g of the largest, allowed %.2g", what, i, got[i], w, d/most, bound)
+		}
+	}
+}
+
+// same fails unless the bits are equal.
+func (s *suite) same(what string, got, want []float32) {
+	s.Helper()
+	if len(got) != len(want) {
+		s.Fatalf("%s: %d elements, want %d", what, len(got), len(want))
+	}
+	for i := range want {
+		if math.Float32bits(got[i]) != math.Float32bits(want[i]) {
+			s.Fatalf("%s: element %d is %g, want the same bits as %g", what, i, got[i], want[i])
+		}
+	}
+}
+
+// rowwise fails if an operation on rows gives a row other bits alone, or among fewer rows, than among all.
+func (s *suite) rowwise(what string, cols int, x, y []float32, run func(x []float32) []float32) {
+	s.Helper()
+	rows := len(x) / cols
+	width := len(y) / rows
+	for _, part := range [][2]int{{0, 1}, {rows - 1, rows}, {rows / 2, rows/2 + 1}, {rows / 3, rows}} {
+		if part[0] < part[1] && part[1] <= rows {
+			s.same(fmt.Sprintf("%s: rows %d to %d of %d alone", what, part[0], part[1], rows), run(x[part[0]*cols:part[1]*cols]),
+				y[part[0]*width:part[1]*width])
+		}
+	}
+}
+
+func transfers(s *suite) {
+	x := s.values(101)
+	v := s.put(x)
+	s.same("read", s.get(v), x)
+	part := driver.View{Buf: v.Buf, Off: v.Off + 7, N: 13}
+	s.same("read a part", s.get(part), x[7:20])
+
+	buf, err := s.dev.Alloc(driver.U8, 9)
+	s.must(err)
+	defer buf.Free()
+	bytes := driver.View{Buf: buf, Off: 2, N: 5}
+	s.must(s.WriteU8(bytes, []byte("sower")))
+	got := make([]byte, 5)
+	s.must(s.ReadU8(got, bytes))
+	if string(got) != "sower" {
+		s.Errorf("bytes came back as %q", got)
+	}
+
+	y := s.empty(3 * 10)
+	s.must(s.Copy(y, 10, v, 20, 3, 10))
+	s.same("copy", s.get(y), append(append(append([]float32{}, x[:10]...), x[20:30]...), x[40:50]...))
+	s.must(s.Copy(y, 10, v, 0, 3, 10))
+	s.same("copy of one row", s.get(y), append(append(append([]float32{}, x[:10]...), x[:10]...), x[:10]...))
+}
