@@ -18,7 +18,6 @@ type jpegDecoder struct {
 	width, height int
 	progressive   bool
 	sawFrame      bool
-	frameMarker   byte
 	comps         []component
 	maxH, maxV    int
 

@@ -223,7 +223,7 @@ func (d *jpegDecoder) readSOF(m byte, seg []byte) error {
 	case seg[0] != 8:
 		return d.errorf(ErrFormat, "%d bits per sample, only 8 are read", seg[0])
 	}
-	d.sawFrame, d.frameMarker, d.progressive = true, m, m == mSOF2
+	d.sawFrame, d.progressive = true, m == mSOF2
 	d.height = int(seg[1])<<8 | int(seg[2])
 	d.width = int(seg[3])<<8 | int(seg[4])
 	n := int(seg[5])

@@ -37,7 +37,8 @@ func ParseFilter(s string) (Filter, error) {
 
 // Limits bound what Decode and Prepare accept. Both are checked before memory for pixels is taken.
 type Limits struct {
-	// MaxPixels is the largest width*height. Zero means DefaultMaxPixels.
+	// MaxPixels is the largest width*height. Zero means DefaultMaxPixels. A picture needs up to
+	// 12 bytes per pixel while it is decoded (progressive JPEG without subsampling).
 	MaxPixels int64
 	// MaxBytes is the largest encoded size. Zero means DefaultMaxBytes.
 	MaxBytes int64
@@ -149,7 +150,7 @@ func (s *scratch) release() {
 	if cap(s.pix)+cap(s.index)+s.jpeg.heldBytes()+s.resize.heldBytes() > keepBytes {
 		return
 	}
-	s.jpeg.data = nil
+	s.jpeg.data, s.jpeg.bits = nil, bitReader{}
 	scratches.Put(s)
 }
 

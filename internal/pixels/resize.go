@@ -241,14 +241,17 @@ func (r *resizer) horizontal(oa, ob, a, b []byte) {
 		k := ax.weights[x*ax.taps:][:ax.count[x]]
 		p := pair[3*ax.first[x]:][:3*len(k)]
 		var red, green, blue int64 = halfPair, halfPair, halfPair
-		for _, kv := range k {
-			if len(p) < 3 {
-				break
-			}
-			red += int64(p[0]) * kv
-			green += int64(p[1]) * kv
-			blue += int64(p[2]) * kv
-			p = p[3:]
+		for len(k) >= 2 && len(p) >= 6 {
+			k0, k1 := k[0], k[1]
+			red += int64(p[0])*k0 + int64(p[3])*k1
+			green += int64(p[1])*k0 + int64(p[4])*k1
+			blue += int64(p[2])*k0 + int64(p[5])*k1
+			k, p = k[2:], p[6:]
+		}
+		if len(k) > 0 && len(p) >= 3 {
+			red += int64(p[0]) * k[0]
+			green += int64(p[1]) * k[0]
+			blue += int64(p[2]) * k[0]
 		}
 		qa, qb := oa[3*x:3*x+3:3*x+3], ob[3*x:3*x+3:3*x+3]
 		lo, hi := split(red)

@@ -34,7 +34,7 @@ type webpFile struct {
 	lossless      bool
 }
 
-// chunk takes one RIFF chunk off b.
+// webpChunk takes one RIFF chunk off b.
 func webpChunk(b []byte) (id string, body, rest []byte, err error) {
 	if len(b) < 8 {
 		return "", nil, nil, webpErrorf(ErrTruncated, "chunk header")
@@ -51,14 +51,14 @@ func uint24(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }
 
 // readWebP finds the first frame.
 func readWebP(data []byte) (*webpFile, error) {
-	b := data[12:]
-	if n := int64(binary.LittleEndian.Uint32(data[4:])); n < 4 {
+	n := int64(binary.LittleEndian.Uint32(data[4:]))
+	if n < 4 {
 		return nil, webpErrorf(ErrCorrupt, "RIFF size %d", n)
-	} else if n+8 > int64(len(data)) {
-		return nil, webpErrorf(ErrTruncated, "%d bytes of %d", len(data), n+8)
-	} else {
-		b = data[12 : 8+n]
 	}
+	if n+8 > int64(len(data)) {
+		return nil, webpErrorf(ErrTruncated, "%d bytes of %d", len(data), n+8)
+	}
+	b := data[12 : 8+n]
 	f := &webpFile{}
 	extended, animated := false, false
 	for {
@@ -88,7 +88,6 @@ func readWebP(data []byte) (*webpFile, error) {
 			}
 			b = body[16:]
 			animated = false // the stream chunks of the frame follow
-			defer func() { f.x, f.y = 2*uint24(body), 2*uint24(body[3:]) }()
 		case "VP8 ", "VP8L":
 			if animated {
 				continue
