@@ -66,57 +66,16 @@ type Engine struct {
 	batches, images, busy atomic.Int64
 }
 
-var registry struct {
-	sync.Mutex
-	open map[string]*entry
-}
-
-type entry struct {
-	once   sync.Mutex
-	engine *Engine
-}
-
 // Get returns the engine of spec.Key, loading the model if this process has none. Callers that come while it loads wait
 // for it.
 func Get(spec Spec) (*Engine, error) {
-	registry.Lock()
-	if registry.open == nil {
-		registry.open = map[string]*entry{}
-	}
-	e := registry.open[spec.Key]
-	if e == nil {
-		e = new(entry)
-		registry.open[spec.Key] = e
-	}
-	registry.Unlock()
-	e.once.Lock()
-	defer e.once.Unlock()
-	if e.engine != nil {
-		return e.engine, nil
-	}
-	model, err := spec.Open()
-	if err != nil {
-		return nil, err
-	}
-	e.engine = start(spec, model)
-	return e.engine, nil
-}
-
-// Release closes the engine of key, if there is one, and frees its memory. Later calls of Get load it again.
-func Release(key string) error {
-	registry.Lock()
-	e := registry.open[key]
-	delete(registry.open, key)
-	registry.Unlock()
-	if e == nil {
-		return nil
-	}
-	e.once.Lock()
-	defer e.once.Unlock()
-	if e.engine == nil {
-		return nil
-	}
-	return e.engine.close()
+	return Shared(spec.Key, func() (*Engine, error) {
+		model, err := spec.Open()
+		if err != nil {
+			return nil, err
+		}
+		return start(spec, model), nil
+	})
 }
 
 func start(spec Spec, model Encoder) *Engine {
@@ -127,7 +86,9 @@ func start(spec Spec, model Encoder) *Engine {
 	return e
 }
 
-func (e *Engine) close() error {
+// Close ends the engine and frees the model. Images that wait are answered with ErrClosed. Engines from Get are closed by
+// Release.
+func (e *Engine) Close() error {
 	close(e.quit)
 	<-e.done
 	e.submits.Lock()

@@ -193,7 +193,7 @@ func TestSubmitDuringClose(t *testing.T) {
 				}
 			}()
 		}
-		e.close()
+		e.Close()
 		wg.Wait()
 	}
 }

@@ -69,7 +69,7 @@ func (c *Config) Options() map[string]string {
 	}
 	number := func(name string, v float64) {
 		if v != 0 {
-			o[name] = strconv.FormatFloat(v, 'g', -1, 64)
+			o[name] = strconv.FormatFloat(v, 'f', -1, 64)
 		}
 	}
 	text("image_column", c.ImageColumn)

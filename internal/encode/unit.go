@@ -76,6 +76,7 @@ func (w *Worker) Unit(ctx context.Context, unit int) (info corpus.UnitInfo, err 
 	if info, err = out.Commit(); err != nil {
 		return info, err
 	}
+	w.bill()
 	w.run.Unit(false, info.Counts, size)
 	return info, nil
 }
@@ -115,16 +116,12 @@ func (w *Worker) read(ctx context.Context, ranges []schemas.PlanRow, budget *sem
 			err = fmt.Errorf("reading: panic: %v", p)
 		}
 	}()
-	options := &shards.Options{Root: w.input, ImageColumn: w.cfg.ImageColumn, TextColumn: w.cfg.TextColumn, KeyColumn: w.cfg.KeyColumn,
-		ImageRoot: w.cfg.ImageRoot, MaxImageBytes: w.cfg.Limits.MaxImageBytes}
-	seen := map[[32]byte]bool{}
+	options, seen := w.readOptions(), map[[32]byte]bool{}
 	for _, r := range ranges {
-		format, err := shards.Lookup(r.Format)
+		format, rg, err := w.rangeOf(r)
 		if err != nil {
 			return err
 		}
-		rg := shards.Range{Source: shards.Source{Name: r.Source, Size: r.Size, Tag: r.Tag}, Format: r.Format,
-			Start: r.Start, End: r.End, FirstRow: r.FirstRow, Bytes: r.Bytes, Rows: r.Rows}
 		began := time.Now()
 		for pair, err := range format.Read(ctx, options, rg) {
 			if err != nil {
@@ -152,6 +149,18 @@ func (w *Worker) read(ctx context.Context, ranges []schemas.PlanRow, budget *sem
 		w.spend(progress.Read, began)
 	}
 	return ctx.Err()
+}
+
+func (w *Worker) readOptions() *shards.Options {
+	return &shards.Options{Root: w.input, ImageColumn: w.cfg.ImageColumn, TextColumn: w.cfg.TextColumn, KeyColumn: w.cfg.KeyColumn,
+		ImageRoot: w.cfg.ImageRoot, MaxImageBytes: w.cfg.Limits.MaxImageBytes}
+}
+
+// rangeOf turns a row of the plan back into the range that it was made of.
+func (w *Worker) rangeOf(r schemas.PlanRow) (shards.Format, shards.Range, error) {
+	format, err := shards.Lookup(r.Format)
+	return format, shards.Range{Source: shards.Source{Name: r.Source, Size: r.Size, Tag: r.Tag}, Format: r.Format,
+		Start: r.Start, End: r.End, FirstRow: r.FirstRow, Bytes: r.Bytes, Rows: r.Rows}, err
 }
 
 // duplicate rejects a row whose image and text occurred earlier in the unit.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -29,6 +30,8 @@ type Worker struct {
 	filter pixels.Filter
 	// codes is the constant row of the null model.
 	codes []uint16
+	// billed is the time in the model that the run's counters have.
+	billed atomic.Int64
 }
 
 var workers struct {
@@ -82,23 +85,25 @@ func newWorker(ctx context.Context, cfg Config) (w *Worker, err error) {
 	if w.output, err = blob.OpenBucket(ctx, cfg.Output); err != nil {
 		return nil, err
 	}
-	if cfg.Model == weights.Null {
-		w.codes = make([]uint16, cfg.Identity.CodesPerImage)
-		return w, nil
+	if w.engine, w.codes, err = engineOf(cfg); w.engine != nil {
+		w.billed.Store(int64(w.engine.Stats().Busy))
 	}
-	w.engine, err = resident.Get(EngineSpec(cfg))
 	return w, err
 }
 
-// EngineSpec says how to load the model of a configuration and how to feed it.
-func EngineSpec(cfg Config) resident.Spec {
+// engineOf finds or loads the resident model; the null model is a constant row of codes instead.
+func engineOf(cfg Config) (*resident.Engine, []uint16, error) {
 	s, q := cfg.Identity.ImageSize, cfg.Identity.CodesPerImage
-	return resident.Spec{
+	if cfg.Model == weights.Null {
+		return nil, make([]uint16, q), nil
+	}
+	e, err := resident.Get(resident.Spec{
 		Key:        fmt.Sprintf("%s on %s, %d threads, batch %d", cfg.Identity.Weights, cfg.Device, cfg.Threads, cfg.Batch),
 		ImageBytes: 3 * s * s, CodesPerImage: q,
 		Batch: max(cfg.Batch, 1),
 		Open:  func() (resident.Encoder, error) { return openModel(cfg) },
-	}
+	})
+	return e, nil, err
 }
 
 // openModel loads the weights and makes sure that they are those of the identity: a worker may see another folder under
@@ -178,6 +183,16 @@ func join(ctx, other context.Context) (context.Context, context.CancelFunc) {
 	joined, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(other, func() { cancel(context.Cause(other)) })
 	return joined, func() { stop(); cancel(nil) }
+}
+
+// bill adds the time that the model has worked since the last bill to the run's counters. Runs that share a resident
+// model in one process share its time.
+func (w *Worker) bill() {
+	if w.engine == nil {
+		return
+	}
+	busy := int64(w.engine.Stats().Busy)
+	w.run.Add(progress.Encode, time.Duration(busy-w.billed.Swap(busy)))
 }
 
 // spend is progress.Run.Spend for a deferred call.

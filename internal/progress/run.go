@@ -31,8 +31,8 @@ type Run struct {
 	Ctx context.Context
 
 	rows, encoded, bytes, units, resumed, resumedRows atomic.Int64
-	stage                                [stages]atomic.Int64
-	working                              sync.WaitGroup
+	stage                                             [stages]atomic.Int64
+	working                                           sync.WaitGroup
 
 	mu       sync.Mutex
 	rejected map[schemas.Reason]int64
@@ -111,7 +111,10 @@ func (r *Run) Unit(resumed bool, c schemas.Counts, bytes int64) {
 }
 
 // Spend adds the time since began to a stage.
-func (r *Run) Spend(s Stage, began time.Time) { r.stage[s].Add(int64(time.Since(began))) }
+func (r *Run) Spend(s Stage, began time.Time) { r.Add(s, time.Since(began)) }
+
+// Add adds time to a stage.
+func (r *Run) Add(s Stage, d time.Duration) { r.stage[s].Add(int64(d)) }
 
 // Working marks a worker as busy until the returned function is called; Drain waits for all of them.
 func (r *Run) Working() (done func()) {
@@ -135,8 +138,8 @@ func (r *Run) Drain(limit time.Duration) bool {
 type Snapshot struct {
 	Rows, Encoded, Bytes, Units int64
 	Resumed, ResumedRows        int64 // units and rows of earlier runs
-	Rejected                             map[schemas.Reason]int64
-	Stages                               map[string]float64 // seconds
+	Rejected                    map[schemas.Reason]int64
+	Stages                      map[string]float64 // seconds
 }
 
 // Snapshot reads the counts.

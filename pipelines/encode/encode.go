@@ -48,10 +48,6 @@ func Build(s beam.Scope, o Options) error {
 	for _, numbers := range units.Branches(s, o.Config.Units, o.Branches) {
 		infos = append(infos, encodetransform.Units(s, o.Config, numbers))
 	}
-	all := infos[0]
-	if len(infos) > 1 {
-		all = beam.Flatten(s, infos...)
-	}
-	manifest.Write(s, o.Manifest, all)
+	manifest.Write(s, o.Manifest, units.Merge(s, infos))
 	return nil
 }

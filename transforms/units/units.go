@@ -25,6 +25,14 @@ func Branches(s beam.Scope, units, n int) []beam.PCollection {
 	return out
 }
 
+// Merge is the other end of Branches.
+func Merge(s beam.Scope, branches []beam.PCollection) beam.PCollection {
+	if len(branches) == 1 {
+		return branches[0]
+	}
+	return beam.Flatten(s.Scope("units.Merge"), branches...)
+}
+
 type expandFn struct{ Units, First, Step int64 }
 
 func (f *expandFn) ProcessElement(_ []byte, emit func(int64)) {

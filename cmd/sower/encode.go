@@ -1,0 +1,234 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/spf13/cobra"
+
+	"sower/gpu"
+	"sower/gpu/models/seed"
+	"sower/internal/blob"
+	"sower/internal/encode"
+	"sower/internal/plan"
+	"sower/internal/shards"
+	"sower/internal/weights"
+	pipeline "sower/pipelines/encode"
+	"sower/schemas"
+	"sower/transforms/manifest"
+)
+
+// encodeOptions are the flags of sower encode.
+type encodeOptions struct {
+	run       runFlags
+	device    deviceFlags
+	input     []string
+	output    string
+	model     string
+	resize    string
+	format    string
+	columns   shards.Options
+	filters   encode.Filters
+	unitBytes sizeFlag
+	maxPixels int64
+	maxBytes  sizeFlag
+	dryRun    bool
+}
+
+func newEncode() *cobra.Command {
+	limits := encode.DefaultLimits()
+	o := encodeOptions{unitBytes: 16 << 20, maxBytes: sizeFlag(limits.MaxImageBytes)}
+	cmd := &cobra.Command{
+		Use:   "encode --input PATTERN --output FOLDER --model WEIGHTS",
+		Short: "Encode image-text pairs into SEED codes",
+		Long: `Encode reads image-text pairs and writes one row an image with its 32 codes (data/), one row with a reason for every
+row that has none (rejects/), a card and, last, a manifest. Input rows = encoded + rejected, always.
+
+Inputs: WebDataset tars (.tar, .tar.gz), Parquet (img2dataset, Hugging Face), JSONL, CSV, TSV, and folders of images with
+.txt or .json beside them or a metadata file. Patterns know *, ?, **, {a,b} and {00000..00063}.
+
+Killed or interrupted, the same command finishes the job with the same bytes. Another model, filter or input is refused.`,
+		Example: `  sower encode --input 'shards/{00000..00063}.tar' --output corpus --model weights/
+  sower encode --input photos/ --output corpus --model standin:seed2:0 --resize bilinear --dry-run
+  sower encode --input data.jsonl --image-column file --text-column title --output corpus --model seed2/
+  sower encode --input 'laion/*.tar' --output corpus --model seed2/ --min-side 180 --max-aspect 1.82 --min-similarity 0.25`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := need(cmd, "input", "output", "model"); err != nil {
+				return err
+			}
+			return o.execute(cmd)
+		},
+	}
+	fs := cmd.Flags()
+	fs.SortFlags = false
+	fs.StringArrayVarP(&o.input, "input", "i", nil, "files, folders or quoted patterns; repeat for several")
+	fs.StringVarP(&o.output, "output", "o", "", "folder for the corpus")
+	fs.StringVarP(&o.model, "model", "m", "", weights.Usage)
+	fs.StringVar(&o.resize, "resize", "bicubic", "filter of the squash to the model's size, as Pillow computes it: bicubic or bilinear")
+	fs.StringVar(&o.format, "format", "", "input format, guessed if not given: webdataset, parquet, jsonl, csv, tsv, folder")
+	fs.StringVar(&o.columns.ImageColumn, "image-column", "", "column, field or extension of the image")
+	fs.StringVar(&o.columns.TextColumn, "text-column", "", "column, field or extension of the caption")
+	fs.StringVar(&o.columns.KeyColumn, "key-column", "", "column or field of the key")
+	fs.StringVar(&o.columns.ImageRoot, "image-root", "", "folder that image paths in tables are relative to; default: the table's own")
+	registerFilters(fs, &o.filters)
+	fs.Int64Var(&o.maxPixels, "max-pixels", limits.MaxPixels, "reject images of more pixels, by their header")
+	fs.Var(&o.maxBytes, "max-image-bytes", "reject larger image files")
+	fs.Var(&o.unitBytes, "unit-bytes", "input bytes of a work unit, which is what a kill can cost and one output file")
+	o.device.register(fs)
+	o.run.register(fs)
+	fs.BoolVar(&o.dryRun, "dry-run", false, "show the plan and an estimate from a sample, write nothing")
+	return cmd
+}
+
+// prepared is an encode run that is ready to go.
+type prepared struct {
+	config encode.Config
+	plan   *plan.Plan
+	out    *blob.Bucket
+	notes  []string
+}
+
+// prepare opens what the flags name: input, plan, model and identity. Nothing is written.
+func (o *encodeOptions) prepare(ctx context.Context) (p *prepared, err error) {
+	if err := inside(o.input, o.output); err != nil {
+		return nil, usageError{err}
+	}
+	cfg := encode.Config{RunID: newRunID(), Output: absolute(o.output), Model: o.model, Device: o.device.device, Threads: o.device.threads, Batch: o.device.batch,
+		ImageColumn: o.columns.ImageColumn, TextColumn: o.columns.TextColumn, KeyColumn: o.columns.KeyColumn, ImageRoot: absolute(o.columns.ImageRoot),
+		Filters: o.filters, Limits: encode.Limits{MaxPixels: o.maxPixels, MaxImageBytes: int64(o.maxBytes)}, MaxFailureRate: o.run.maxFail,
+		Input: "(unset)", Identity: schemas.Identity{Resize: o.resize}}
+	if err := cfg.Validate(); err != nil { // what can be said without opening anything
+		return nil, usageError{err}
+	}
+	if o.unitBytes < 1 {
+		return nil, usageError{errorf("encode: --unit-bytes %d: want at least 1", o.unitBytes)}
+	}
+	if o.model != weights.Null {
+		cfg.Model = absoluteModel(o.model)
+	}
+	model, err := weights.Open(cfg.Model)
+	if err != nil {
+		return nil, err
+	}
+	defer model.Close()
+	if !model.IsNull() {
+		dev, err := gpu.Open(o.device.device, gpu.Options{Threads: o.device.threads})
+		if err != nil {
+			return nil, err
+		}
+		dev.Close()
+	}
+	in, err := shards.Resolve(ctx, o.input, o.format)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Root.Close()
+	o.columns.Root = in.Root
+	o.columns.ImageRoot = cfg.ImageRoot
+	o.columns.MaxImageBytes = cfg.Limits.MaxImageBytes
+	options := cfg.Options()
+	pl, err := plan.Build(in.Ranges(ctx, &o.columns, int64(o.unitBytes)), int64(o.unitBytes), options)
+	if err != nil {
+		return nil, err
+	}
+	digest, err := model.Digest()
+	if err != nil {
+		return nil, err
+	}
+	c := model.Config
+	cfg.Input, cfg.Plan, cfg.Units = in.Root.URL(), pl.Name(), pl.Units
+	cfg.Batch = batchSize(cfg.Batch, c)
+	cfg.Identity = schemas.Identity{Tokenizer: model.Tokenizer(), Weights: digest, ImageSize: c.ImageSize, Codes: c.Codes, CodesPerImage: c.Queries,
+		Resize: o.resize, Precision: "float32", NumericsVersion: schemas.NumericsVersion, Options: options, Plan: pl.Digest}
+	out, err := blob.OpenBucket(ctx, cfg.Output)
+	if err != nil {
+		return nil, err
+	}
+	return &prepared{config: cfg, plan: pl, out: out, notes: append(in.Notes, model.Notes...)}, nil
+}
+
+// batchSize bounds a call of the model to a few seconds on a small machine, so that Ctrl-C is heard; a CPU gains little
+// from larger batches, and results do not depend on it.
+func batchSize(asked int, c seed.Config) int {
+	if asked > 0 {
+		return asked
+	}
+	const perCall = 500e9 // multiply-adds
+	tokens := float64(c.Patches() + 1)
+	w, m := float64(c.ViTWidth), float64(c.ViTMLP)
+	image := float64(c.ViTDepth) * tokens * (4*w*w + 2*w*m + 2*tokens*w)
+	return max(1, min(32, int(perCall/image)))
+}
+
+func (o *encodeOptions) execute(cmd *cobra.Command) error {
+	ctx := cmd.Context()
+	p, err := o.prepare(ctx)
+	if err != nil {
+		return err
+	}
+	defer p.out.Close()
+	for _, n := range p.notes {
+		fmt.Fprintln(cmd.ErrOrStderr(), "note:", n)
+	}
+	if o.dryRun {
+		return o.estimate(cmd, p)
+	}
+	m := schemas.Manifest{Version: schemas.ManifestVersion, Tool: tool(), Pipeline: "encode", Identity: p.config.Identity, Units: p.plan.Units,
+		Model: o.model, Input: o.input, Command: os.Args, Runner: o.run.runner}
+	return o.run.launch(cmd, &job{
+		what: "encode", id: p.config.RunID, out: p.out, plan: p.plan, manifest: m, card: encodeCard(p),
+		build: func(s beam.Scope, branches int, mo manifest.Options) error {
+			return pipeline.Build(s, pipeline.Options{Config: p.config, Branches: branches, Manifest: mo})
+		},
+		forget: func() { encode.Forget(p.config.RunID) },
+	})
+}
+
+// inside refuses an output folder that lies in an input folder: the next run would read what this one wrote.
+func inside(inputs []string, output string) error {
+	if isURL(output) {
+		return nil
+	}
+	out := absolute(output)
+	for _, in := range inputs {
+		if isURL(in) {
+			continue
+		}
+		st, err := os.Stat(in)
+		if err != nil || !st.IsDir() {
+			continue
+		}
+		if rel, err := filepath.Rel(absolute(in), out); err == nil && rel != ".." && !filepath.IsAbs(rel) && !hasParent(rel) {
+			return errorf("encode: --output %s lies inside --input %s: the next run would read it as input; choose another folder", output, in)
+		}
+	}
+	return nil
+}
+
+func hasParent(rel string) bool {
+	return rel == ".." || len(rel) > 2 && rel[:3] == ".."+string(filepath.Separator)
+}
+
+// absolute makes a local path independent of the working folder, which a worker does not share.
+func absolute(path string) string {
+	if path == "" || isURL(path) {
+		return path
+	}
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}
+
+// absoluteModel does so for a --model that is a folder.
+func absoluteModel(arg string) string {
+	if _, err := os.Stat(arg); errors.Is(err, os.ErrNotExist) {
+		return arg
+	}
+	return absolute(arg)
+}

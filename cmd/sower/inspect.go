@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"sower/internal/blob"
+	"sower/internal/corpus"
+	"sower/internal/launch"
+	"sower/internal/plan"
+	"sower/internal/progress"
+	"sower/schemas"
+)
+
+func newInspect() *cobra.Command {
+	var rows int
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "inspect CORPUS",
+		Short:   "Say what a corpus holds, what made it and whether it is finished",
+		Example: "  sower inspect corpus\n  sower inspect corpus --rows 10\n  sower inspect corpus --json",
+		Args:    oneArg("CORPUS, the folder that sower encode wrote"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			b, err := openFolder(cmd.Context(), absolute(args[0]), "corpus")
+			if err != nil {
+				return err
+			}
+			defer b.Close()
+			r, err := inspect(cmd.Context(), b, rows)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeJSON(cmd.OutOrStdout(), r)
+			}
+			r.print(cmd)
+			return nil
+		},
+	}
+	cmd.Flags().IntVar(&rows, "rows", 3, "rows to show")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// report is what inspect finds out.
+type report struct {
+	Folder   string            `json:"folder"`
+	Finished bool              `json:"finished"`
+	Pipeline string            `json:"pipeline,omitempty"`
+	Identity *schemas.Identity `json:"identity,omitempty"`
+	Units    int               `json:"units"`
+	Done     int               `json:"units_done"`
+	Rows     int64             `json:"rows"`
+	Rejects  int64             `json:"rejects"`
+	Reasons  map[string]int64  `json:"reasons"`
+	Bytes    int64             `json:"bytes"`
+	Codes    *codeUsage        `json:"codes,omitempty"`
+	Examples []example         `json:"examples,omitempty"`
+}
+
+type codeUsage struct {
+	Total, Distinct, Of int64
+}
+
+type example struct {
+	Key   string   `json:"key"`
+	Text  *string  `json:"text"`
+	Codes []uint16 `json:"codes"`
+}
+
+func inspect(ctx context.Context, b *blob.Bucket, rows int) (*report, error) {
+	r := &report{Folder: b.URL(), Reasons: map[string]int64{}}
+	m, err := launch.ReadManifest(ctx, b)
+	switch {
+	case err == nil:
+		r.Finished, r.Pipeline, r.Identity, r.Units = true, m.Pipeline, &m.Identity, m.Units
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	default:
+		p, err := plan.Read(ctx, b)
+		if err != nil {
+			return nil, err
+		}
+		if p == nil {
+			return nil, errorf("%s holds neither %s nor a plan: it is no corpus", b.URL(), schemas.ManifestName)
+		}
+		r.Units = p.Units
+	}
+	parts, err := corpus.Parts(ctx, b, "data")
+	if err != nil {
+		return nil, err
+	}
+	used := map[uint16]bool{}
+	usage := &codeUsage{}
+	for _, p := range parts {
+		f, err := corpus.ReadFooter(ctx, b, p.Name)
+		if err != nil {
+			return nil, err
+		}
+		r.Done++
+		r.Rows += f.Rows
+		r.Bytes += f.Bytes
+		if r.Identity == nil {
+			if id, err := schemas.ParseIdentity(f.Values[schemas.IdentityKey]); err == nil {
+				r.Identity = &id
+			}
+		}
+		if r.Pipeline == "detokenize" {
+			continue
+		}
+		err = corpus.Read(ctx, b, p.Name, func(row schemas.CodeRow) error {
+			usage.Total += int64(len(row.Codes))
+			for _, c := range row.Codes {
+				used[c] = true
+			}
+			if len(r.Examples) < rows {
+				r.Examples = append(r.Examples, example{row.Key, row.Text, row.Codes})
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if usage.Total > 0 && r.Identity != nil {
+		usage.Distinct, usage.Of = int64(len(used)), int64(r.Identity.Codes)
+		r.Codes = usage
+	}
+	rejects, err := corpus.Parts(ctx, b, "rejects")
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range rejects {
+		err := corpus.Read(ctx, b, p.Name, func(row schemas.RejectRow) error {
+			r.Rejects++
+			r.Reasons[row.Reason]++
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+func (r *report) print(cmd *cobra.Command) {
+	w := cmd.OutOrStdout()
+	state := fmt.Sprintf("finished, %d units", r.Units)
+	if !r.Finished {
+		state = fmt.Sprintf("NOT finished: %d of %d units are committed; run the same command again", r.Done, r.Units)
+	}
+	fmt.Fprintf(w, "%s: %s\n", r.Folder, state)
+	fmt.Fprintf(w, "  rows %s, rejects %s, %s in data/", progress.Thousands(r.Rows), progress.Thousands(r.Rejects), progress.Size(r.Bytes))
+	if r.Rows > 0 {
+		fmt.Fprintf(w, " (%.0f bytes a row)", float64(r.Bytes)/float64(r.Rows))
+	}
+	fmt.Fprintln(w)
+	for _, reason := range schemas.Reasons {
+		if n := r.Reasons[string(reason)]; n > 0 {
+			fmt.Fprintf(w, "  rejected: %s %s\n", reason, progress.Thousands(n))
+		}
+	}
+	if r.Identity != nil {
+		fmt.Fprintf(w, "  made by %s\n", identityLine(*r.Identity))
+		if len(r.Identity.Options) > 0 {
+			var list []string
+			for k, v := range r.Identity.Options {
+				list = append(list, k+"="+v)
+			}
+			slices.Sort(list)
+			fmt.Fprintf(w, "  options %s\n", strings.Join(list, " "))
+		}
+	}
+	if c := r.Codes; c != nil {
+		fmt.Fprintf(w, "  %s codes, %s distinct of %s\n", progress.Thousands(c.Total), progress.Thousands(c.Distinct), progress.Thousands(c.Of))
+	}
+	printExamples(w, r.Examples)
+}

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+)
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "sower",
+		Short: "Turn image-text data into corpora of SEED tokens",
+		Long: `Sower reads image-text pairs, encodes every image into 32 SEED codes and writes them as Parquet that any tool opens.
+
+Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 the output holds another corpus, 4 too many rows fail, 130 interrupted.
+Interrupted and failed runs lose nothing that is committed: the same command again does the rest.`,
+		Example: `  sower demo
+  sower encode --input 'shards/{00000..00063}.tar' --output corpus --model weights/
+  sower inspect corpus`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(newEncode(), newDetokenize(), newModel(), newPreview(), newInspect(), newDemo(), newVersion())
+	root.CompletionOptions.HiddenDefaultCmd = true
+	return root
+}
+
+// noArgs refuses words that belong to no flag, which are usually a pattern that the shell expanded.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{errorf("%s: unexpected argument %q: put patterns in quotes, so that the shell leaves them alone, or repeat the flag", cmd.Name(), args[0])}
+	}
+	return nil
+}

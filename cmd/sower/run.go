@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sort"
+	"text/tabwriter"
+	"time"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/spf13/cobra"
+
+	"sower/internal/blob"
+	"sower/internal/launch"
+	"sower/internal/plan"
+	"sower/internal/progress"
+	"sower/runners"
+	"sower/schemas"
+	"sower/transforms/manifest"
+)
+
+// job is a pipeline that is ready to run into an output folder.
+type job struct {
+	what     string // "encode"
+	id       string
+	out      *blob.Bucket
+	plan     *plan.Plan
+	manifest schemas.Manifest
+	card     string
+	build    func(beam.Scope, int, manifest.Options) error
+	forget   func() // drops what the run kept in this process
+}
+
+// patience is how long an interrupted run waits for workers to put down what they hold.
+const patience = 20 * time.Second
+
+func newRunID() string {
+	var b [8]byte
+	rand.Read(b[:]) // never fails (crypto/rand)
+	return hex.EncodeToString(b[:])
+}
+
+func isURL(path string) bool {
+	scheme, _ := blob.SplitScheme(path)
+	return scheme != ""
+}
+
+// launch checks the output folder, runs the pipeline, and believes the manifest alone.
+func (f *runFlags) launch(cmd *cobra.Command, j *job) error {
+	ctx := cmd.Context()
+	runner, err := runners.Lookup(f.runner)
+	if err != nil {
+		return usageError{err}
+	}
+	if err := runner.Check(f.config); err != nil {
+		return usageError{err}
+	}
+	done, err := launch.Prepare(ctx, j.out, j.plan, j.manifest.Identity, f.overwrite)
+	if err != nil {
+		return err
+	}
+	if done != nil {
+		if !f.json {
+			fmt.Fprintf(cmd.OutOrStdout(), "%s is finished already (%s): nothing to do.\n", j.out.URL(), done.Finished)
+		}
+		return f.summary(cmd.OutOrStdout(), j, done)
+	}
+	began := time.Now()
+	j.manifest.Started = began.UTC().Format(time.RFC3339Nano)
+	// Workers get a context of their own: cancelling the runner's alone would leave them at work.
+	working, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	stopWatching := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+	defer stopWatching()
+	r := progress.Start(working, j.id)
+	defer progress.Forget(j.id)
+	defer j.forget()
+	p, s := beam.NewPipelineWithRoot()
+	err = j.build(s, runner.Branches(f.config), manifest.Options{RunID: j.id, Output: j.out.URL(), Manifest: j.manifest, Card: j.card, MaxFailureRate: f.maxFail})
+	if err != nil {
+		return err
+	}
+	stop := func() {}
+	if !f.quiet {
+		total := progress.Total{Bytes: j.plan.Bytes, Units: j.plan.Units}
+		if j.plan.Exact {
+			total.Rows = j.plan.Known
+		}
+		stop = progress.Show(cmd.ErrOrStderr(), j.what, r, total)
+	}
+	runErr := runner.Run(ctx, p, f.config)
+	stop()
+	if runErr != nil {
+		cancel(runErr)
+		if !r.Drain(patience) {
+			fmt.Fprintln(cmd.ErrOrStderr(), "note: a worker is still busy; what it holds is dropped and done again next time")
+		}
+		return runErr
+	}
+	m, err := launch.Verify(ctx, j.out, j.manifest.Identity)
+	if err != nil {
+		return err
+	}
+	return f.summary(cmd.OutOrStdout(), j, m)
+}
+
+// summary is the final table, or the same as JSON.
+func (f *runFlags) summary(w io.Writer, j *job, m *schemas.Manifest) error {
+	var bytes int64
+	files := 0
+	for _, file := range m.Files {
+		bytes += file.Bytes
+		files++
+	}
+	rate := 0.0
+	if m.Seconds > 0 {
+		rate = float64(m.Counts.In) / m.Seconds
+	}
+	if f.json {
+		return writeJSON(w, map[string]any{"output": j.out.URL(), "pipeline": m.Pipeline, "counts": m.Counts, "units": m.Units, "resumed_units": m.Resumed,
+			"files": files, "bytes": bytes, "seconds": m.Seconds, "rows_per_second": rate, "stages": m.Stages, "identity": m.Identity})
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	row := func(name string, n int64) { fmt.Fprintf(t, "  %s\t%s\t\n", name, progress.Thousands(n)) }
+	row("rows in", m.Counts.In)
+	row(map[string]string{"encode": "encoded", "detokenize": "embedded"}[m.Pipeline], m.Counts.Encoded)
+	for _, r := range schemas.Reasons {
+		if n := m.Counts.Rejected[string(r)]; n > 0 {
+			row("rejected: "+string(r), n)
+		}
+	}
+	t.Flush()
+	fmt.Fprintf(w, "%d files, %s, in %s: %s rows/s", files, progress.Size(bytes), progress.Span(m.Seconds), progress.Rate(rate))
+	if m.Resumed > 0 {
+		fmt.Fprintf(w, " (%d of %d units were there already)", m.Resumed, m.Units)
+	}
+	fmt.Fprintln(w)
+	if len(m.Stages) > 0 {
+		names := make([]string, 0, len(m.Stages))
+		total := 0.0
+		for n, s := range m.Stages {
+			names = append(names, n)
+			total += s
+		}
+		sort.Slice(names, func(a, b int) bool { return m.Stages[names[a]] > m.Stages[names[b]] })
+		fmt.Fprint(w, "time went to")
+		for i, n := range names {
+			sep := ","
+			if i == 0 {
+				sep = ""
+			}
+			fmt.Fprintf(w, "%s %s %.0f%%", sep, n, 100*m.Stages[n]/max(total, 1e-9))
+		}
+		fmt.Fprintln(w, " (of all workers' time)")
+	}
+	fmt.Fprintf(w, "corpus: %s\n", j.out.URL())
+	return nil
+}
+
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	if err := e.Encode(v); err != nil {
+		return fmt.Errorf("write JSON: %w", err)
+	}
+	return nil
+}
+
+// openFolder opens an output folder that must exist.
+func openFolder(ctx context.Context, path, what string) (*blob.Bucket, error) {
+	if !isURL(path) {
+		st, err := os.Stat(path)
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, errorf("%s %s: no such folder", what, path)
+		}
+		if err == nil && !st.IsDir() {
+			return nil, errorf("%s %s is a file: give the folder that holds data/ and %s", what, path, schemas.ManifestName)
+		}
+	}
+	return blob.OpenBucket(ctx, path)
+}
