@@ -29,12 +29,18 @@ func (f table) Split(ctx context.Context, o *Options, s Source, target int64) ([
 }
 
 func (f table) Read(ctx context.Context, o *Options, r Range) iter.Seq2[Pair, error] {
-	return readText(ctx, o, r, f.d, func(t textRow) (fields, *Fault) { return f.fields(o, t) })
+	return readText(ctx, o, r, f.d, func(t textRow) (fields, *Fault) {
+		row, bad := f.values(o, t)
+		if bad == nil {
+			bad = f.missing(o, t.header, row)
+		}
+		return row, bad
+	})
 }
 
-// fields names the values of a record. A record of another number of fields than the header is refused: which of its
+// values names the values of a record. A record of another number of fields than the header is refused: which of its
 // values stand in the wrong column cannot be known.
-func (f table) fields(o *Options, t textRow) (fields, *Fault) {
+func (f table) values(o *Options, t textRow) (fields, *Fault) {
 	values := f.d.splitFields(t.data)
 	row := fields{}
 	var bad *Fault
@@ -54,9 +60,6 @@ func (f table) fields(o *Options, t textRow) (fields, *Fault) {
 	}
 	if len(values) != len(t.header) {
 		bad = fault(schemas.UnreadableSource, "%d fields, the header has %d", len(values), len(t.header))
-	}
-	if bad == nil {
-		bad = f.missing(o, t.header, row)
 	}
 	return row, bad
 }

@@ -53,7 +53,7 @@ func openParquet(src *source) (*parquet.File, error) {
 	for i, g := range f.RowGroups() {
 		n := g.NumRows()
 		// A row takes a byte at least, unless all of it is null: a footer that claims more would make rejects without end.
-		if limit := max(src.size, 1<<20); n < 0 || n > limit || rows+n > limit {
+		if limit := max(src.size, 1<<16); n < 0 || n > limit || rows+n > limit {
 			return nil, fmt.Errorf("footer: row group %d claims %d rows in a file of %d bytes", i, n, src.size)
 		}
 		rows += n

@@ -46,9 +46,10 @@ const maxMembers = 4096
 
 // sample collects the files of one sample and makes a Pair of them.
 type sample struct {
-	o    *Options
-	stem string
-	exts map[string]bool // parts seen: a part that comes twice begins the next sample
+	o        *Options
+	stem     string
+	captions []string        // JSON fields that hold the caption where no file does
+	exts     map[string]bool // parts seen: a part that comes twice begins the next sample
 
 	image     *imagePart
 	fallbacks []string // parts that end in an image's extension while none is named exactly so
@@ -70,7 +71,7 @@ type imagePart struct {
 }
 
 func newSample(o *Options, stem string) *sample {
-	return &sample{o: o, stem: stem, exts: map[string]bool{}, meta: fields{}}
+	return &sample{o: o, stem: stem, captions: jsonCaption, exts: map[string]bool{}, meta: fields{}}
 }
 
 // belongs says whether a member with this stem and part continues the sample.
@@ -244,7 +245,7 @@ func (s *sample) pair(source string, row int64) Pair {
 			asked = fault(schemas.MissingColumn, "no .%s file and no JSON field %q", c, c)
 		}
 	}
-	p.Text = s.meta.takeText(s.o.TextColumn, jsonCaption, s.text)
+	p.Text = s.meta.takeText(s.o.TextColumn, s.captions, s.text)
 	switch {
 	case s.unsafe != "":
 		p.Reject = fault(schemas.UnsafeName, "member %q leaves its folder", s.unsafe)

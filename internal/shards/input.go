@@ -1,0 +1,363 @@
+package shards
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/bmatcuk/doublestar/v4"
+
+	"sower/internal/blob"
+)
+
+// Input is what --input named: files below one root, sorted, each once, with the format that reads it.
+type Input struct {
+	Root    *blob.Bucket // the folder that all patterns share before their first wildcard
+	Sources []InputSource
+	Notes   []string // what was found and is not read, for the user
+}
+
+// InputSource is a file and its format's name.
+type InputSource struct {
+	Source
+	Format string
+}
+
+// Bytes is the size of all sources together.
+func (in *Input) Bytes() (n int64) {
+	for _, s := range in.Sources {
+		n += s.Size
+	}
+	return n
+}
+
+// Ranges splits every source at about target bytes, in order. o.Root is taken from the input where it is nil.
+func (in *Input) Ranges(ctx context.Context, o *Options, target int64) iter.Seq2[Range, error] {
+	return func(yield func(Range, error) bool) {
+		opts := *o
+		if opts.Root == nil {
+			opts.Root = in.Root
+		}
+		for _, s := range in.Sources {
+			f, err := Lookup(s.Format)
+			if err != nil {
+				yield(Range{}, err)
+				return
+			}
+			ranges, err := f.Split(ctx, &opts, s.Source, target)
+			if err != nil {
+				yield(Range{}, fmt.Errorf("shards: split %s: %w", s.Name, err))
+				return
+			}
+			for _, r := range ranges {
+				if !yield(r, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Read yields the pairs of a range with the format that made it.
+func Read(ctx context.Context, o *Options, r Range) iter.Seq2[Pair, error] {
+	f, err := Lookup(r.Format)
+	if err != nil {
+		return func(yield func(Pair, error) bool) { yield(Pair{}, err) }
+	}
+	return f.Read(ctx, o, r)
+}
+
+// found is a file below the store, with its name from the store's own root.
+type found struct {
+	info   blob.Info
+	format string
+}
+
+// pattern is one expanded argument: a name, or a glob, in a store.
+type pattern struct {
+	arg   string // as the user wrote it, braces expanded
+	store string // "/" of the local file system, or scheme://host
+	name  string // below the store, no slash in front; "" is the store itself
+	glob  bool
+}
+
+// Resolve finds the files that patterns stand for: file names, folders, globs (*, ?, [a-z], and ** for any number of
+// folders), and braces ({00000..00063}, {a,b}), all of one store. A hidden file must be named by a pattern with "/." in it.
+//
+// A file that is named and is not there is an error, and so is a pattern that matches nothing. The format is guessed by
+// name, of named files also by content, unless format says it. A folder or glob must hold files of one format besides
+// what is known to go with them; files of different formats are read together when each is named by a pattern of its own.
+func Resolve(ctx context.Context, patterns []string, format string) (*Input, error) {
+	if len(patterns) == 0 {
+		return nil, errors.New("shards: no input named")
+	}
+	if format != "" {
+		if _, err := Lookup(format); err != nil {
+			return nil, err
+		}
+	}
+	var all []pattern
+	for _, arg := range patterns {
+		expanded, err := expandBraces(arg)
+		if err != nil {
+			return nil, fmt.Errorf("shards: input %w", err)
+		}
+		for _, e := range expanded {
+			p, err := parsePattern(e)
+			if err != nil {
+				return nil, err
+			}
+			if len(all) > 0 && p.store != all[0].store {
+				return nil, fmt.Errorf("shards: inputs in two stores, %s and %s: want one", all[0].arg, p.arg)
+			}
+			all = append(all, p)
+		}
+	}
+	store, err := blob.OpenBucket(ctx, all[0].store)
+	if err != nil {
+		return nil, fmt.Errorf("shards: input: %w", err)
+	}
+	defer store.Close()
+	r := resolver{ctx: ctx, store: store, format: format, files: map[string]found{}}
+	for _, p := range all {
+		if err := r.add(p); err != nil {
+			return nil, fmt.Errorf("shards: input %w", err)
+		}
+	}
+	if n := len(r.missing); n > 0 {
+		return nil, fmt.Errorf("shards: input: %s not there: %s", plural(n, "file is", "files are"), firstTen(r.missing))
+	}
+	return r.input(all[0].store)
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+func firstTen(names []string) string {
+	if n := len(names); n > 10 {
+		return strings.Join(names[:10], ", ") + fmt.Sprintf(" and %d more", n-10)
+	}
+	return strings.Join(names, ", ")
+}
+
+func parsePattern(arg string) (pattern, error) {
+	if arg == "" {
+		return pattern{}, errors.New("shards: input: an empty name")
+	}
+	scheme, rest := blob.SplitScheme(arg)
+	p := pattern{arg: arg, glob: strings.ContainsAny(arg, "*?[")}
+	switch scheme {
+	case "", "file":
+		abs, err := filepath.Abs(filepath.FromSlash(rest))
+		if err != nil {
+			return pattern{}, fmt.Errorf("shards: input %s: %w", arg, err)
+		}
+		p.store, p.name = "/", strings.TrimPrefix(filepath.ToSlash(abs), "/")
+	default:
+		host, name, _ := strings.Cut(rest, "/")
+		p.store = scheme + "://" + host
+		if p.name = strings.TrimPrefix(path.Clean("/"+name), "/"); p.name == "." {
+			p.name = ""
+		}
+	}
+	return p, nil
+}
+
+// resolver collects the files of all patterns.
+type resolver struct {
+	ctx     context.Context
+	store   *blob.Bucket
+	format  string
+	files   map[string]found // by name
+	roots   []string         // folder before the first wildcard, per pattern
+	missing []string
+	notes   []string
+}
+
+func (r *resolver) add(p pattern) error {
+	if p.name != "" && (!p.glob || !strings.ContainsAny(p.name, "*?")) {
+		// A name with a bracket in it is a name if there is such a file.
+		info, err := r.store.Stat(r.ctx, p.name)
+		if err == nil {
+			return r.addFile(p, info)
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if p.glob {
+		return r.addGlob(p)
+	}
+	return r.addFolder(p)
+}
+
+func (r *resolver) addFile(p pattern, info blob.Info) error {
+	f := found{info, r.format}
+	if f.format == "" {
+		f.format = formatByExt[shardExt(info.Name)]
+	}
+	if f.format == "" {
+		var err error
+		if f.format, err = sniff(r.ctx, r.store, info.Name); err != nil {
+			return err
+		}
+	}
+	r.files[info.Name] = f
+	r.roots = append(r.roots, path.Dir(info.Name))
+	return nil
+}
+
+func (r *resolver) addFolder(p pattern) error {
+	prefix := p.name
+	if prefix != "" {
+		prefix += "/"
+	}
+	var files []found
+	any, hidden := false, 0
+	for info, err := range r.store.List(r.ctx, prefix) {
+		if err != nil {
+			return err
+		}
+		any = true
+		if isHidden(info.Name[len(prefix):]) {
+			hidden++
+			continue
+		}
+		files = append(files, found{info: info})
+	}
+	if !any {
+		r.missing = append(r.missing, p.arg)
+		return nil
+	}
+	r.roots = append(r.roots, p.name)
+	return r.choose(p.arg, files, hidden)
+}
+
+func (r *resolver) addGlob(p pattern) error {
+	// Braces that are left are part of names; to doublestar they would be alternatives.
+	glob := strings.NewReplacer("{", `\{`, "}", `\}`).Replace(p.name)
+	if !doublestar.ValidatePattern(glob) {
+		return fmt.Errorf("%s: malformed pattern", p.arg)
+	}
+	parts, globs := strings.Split(p.name, "/"), strings.Split(glob, "/")
+	fixed := slices.IndexFunc(parts, func(s string) bool { return strings.ContainsAny(s, "*?[") })
+	prefix := strings.Join(parts[:fixed], "/")
+	folder := prefix
+	if prefix != "" {
+		prefix += "/"
+	}
+	// The name up to the first wildcard narrows the listing further.
+	start := prefix + parts[fixed][:strings.IndexAny(parts[fixed], "*?[")]
+	deep := slices.Index(parts, "**")
+	enter := func(dir string) bool {
+		names := strings.Split(strings.TrimSuffix(dir, "/"), "/")
+		n := len(names)
+		if deep >= 0 && n > deep {
+			n = deep
+		}
+		if deep < 0 && n >= len(parts) {
+			return false
+		}
+		ok, _ := doublestar.Match(strings.Join(globs[:n], "/"), strings.Join(names[:n], "/"))
+		return ok
+	}
+	wantHidden := strings.Contains("/"+strings.Join(parts[fixed:], "/"), "/.")
+	var files []found
+	hidden := 0
+	for info, err := range r.store.Walk(r.ctx, start, enter) {
+		if err != nil {
+			return err
+		}
+		if ok, _ := doublestar.Match(glob, info.Name); !ok {
+			continue
+		}
+		if !wantHidden && isHidden(info.Name[len(prefix):]) {
+			hidden++
+			continue
+		}
+		files = append(files, found{info: info})
+	}
+	if len(files) == 0 {
+		return fmt.Errorf("%s: matches no file (* does not go into folders, ** does)", p.arg)
+	}
+	r.roots = append(r.roots, folder)
+	return r.choose(p.arg, files, hidden)
+}
+
+func isHidden(name string) bool { return strings.HasPrefix(name, ".") || strings.Contains(name, "/.") }
+
+func (r *resolver) choose(arg string, files []found, hidden int) error {
+	if hidden > 0 {
+		r.notes = append(r.notes, fmt.Sprintf("%s: %d hidden files not read", arg, hidden))
+	}
+	sel, err := choose(arg, files, r.format)
+	if err != nil {
+		return err
+	}
+	r.notes = append(r.notes, sel.notes...)
+	for _, f := range sel.files {
+		if _, twice := r.files[f.info.Name]; !twice {
+			f.format = sel.format
+			r.files[f.info.Name] = f
+		}
+	}
+	return nil
+}
+
+// input puts the files below their common root, in order.
+func (r *resolver) input(store string) (*Input, error) {
+	root := r.roots[0]
+	for _, f := range r.roots[1:] {
+		root = commonFolder(root, f)
+	}
+	if root == "." {
+		root = ""
+	}
+	in := &Input{Notes: r.notes, Sources: make([]InputSource, 0, len(r.files))}
+	var odd []string
+	for name, f := range r.files {
+		rel := strings.TrimPrefix(strings.TrimPrefix(name, root), "/")
+		if blob.CheckName(rel) != nil || !utf8.ValidString(rel) {
+			odd = append(odd, fmt.Sprintf("%q", rel))
+		}
+		in.Sources = append(in.Sources, InputSource{Source{Name: rel, Size: f.info.Size, Tag: f.info.Tag}, f.format})
+	}
+	if len(odd) > 0 {
+		slices.Sort(odd)
+		return nil, fmt.Errorf("shards: input: %s that cannot be written down (not UTF-8, or with a backslash), rename: %s",
+			plural(len(odd), "name", "names"), firstTen(odd))
+	}
+	slices.SortFunc(in.Sources, func(a, b InputSource) int { return cmp.Compare(a.Name, b.Name) })
+	url := store
+	if root != "" {
+		url = blob.Join(store, root)
+	}
+	var err error
+	in.Root, err = blob.OpenBucket(r.ctx, url)
+	return in, err
+}
+
+// commonFolder is the deepest folder that holds both.
+func commonFolder(a, b string) string {
+	if a == "." || b == "." {
+		return ""
+	}
+	x, y := strings.Split(a, "/"), strings.Split(b, "/")
+	n := 0
+	for n < len(x) && n < len(y) && x[n] == y[n] {
+		n++
+	}
+	return strings.Join(x[:n], "/")
+}
