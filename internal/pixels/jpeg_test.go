@@ -13,7 +13,7 @@ func TestManyScans(t *testing.T) {
 	sof := bytes.Index(base, []byte{0xff, mSOF2})
 	sos := bytes.Index(base, []byte{0xff, mSOS})
 	data := bytes.Clone(base[:sos])
-	copy(data[sof+5:], []byte{0x20, 0, 0x20, 0}) // 8192 x 8192
+	copy(data[sof+5:], []byte{0x0c, 0, 0x0c, 0}) // 3072 x 3072
 	first := base[sos:][:14]
 	for range 5000 {
 		data = append(data, first...)

@@ -115,6 +115,24 @@ func TestPrepareReuse(t *testing.T) {
 	}
 }
 
+// TestPrepareParallel runs the pool from several goroutines; the race detector has work here.
+func TestPrepareParallel(t *testing.T) {
+	r := readReference(t, filepath.Join("testdata", "expected.json"))
+	for _, name := range []string{"s420_prog.jpg", "bench_444_q95.jpg", "png_c6_d8.png", "webp_q80.webp", "gif_2.gif", "bmp_8.bmp", "truncated_half.jpg"} {
+		data, want := picture(t, name), r.Files[name].Resize["bicubic 56"]
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dst := make([]byte, 3*56*56)
+			for range 20 {
+				_, _, err := Prepare(dst, data, 56, Bicubic, Limits{})
+				if (err == nil) != (want != "") || err == nil && digest(dst) != want {
+					t.Fatalf("differs from the reference (error %v)", err)
+				}
+			}
+		})
+	}
+}
+
 // TestPrepareAllocations checks that a loop over pictures reuses its memory.
 func TestPrepareAllocations(t *testing.T) {
 	data, dst := picture(t, "bench_420_q75.jpg"), make([]byte, 3*224*224)

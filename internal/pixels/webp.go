@@ -61,6 +61,7 @@ func readWebP(data []byte) (*webpFile, error) {
 	b := data[12 : 8+n]
 	f := &webpFile{}
 	extended, animated := false, false
+	frameW, frameH := 0, 0 // what the container says about the frame
 	for {
 		id, body, rest, err := webpChunk(b)
 		if err != nil {
@@ -74,6 +75,7 @@ func readWebP(data []byte) (*webpFile, error) {
 			}
 			extended, animated = true, body[0]&2 != 0
 			f.width, f.height = uint24(body[4:])+1, uint24(body[7:])+1
+			frameW, frameH = f.width, f.height
 		case "ANMF":
 			if !animated {
 				continue
@@ -82,9 +84,10 @@ func readWebP(data []byte) (*webpFile, error) {
 				return nil, webpErrorf(ErrCorrupt, "ANMF chunk of %d bytes", len(body))
 			}
 			f.x, f.y = 2*uint24(body), 2*uint24(body[3:])
-			w, h := uint24(body[6:])+1, uint24(body[9:])+1
-			if f.x+w > f.width || f.y+h > f.height {
-				return nil, webpErrorf(ErrCorrupt, "frame %dx%d at %d,%d on a canvas of %dx%d", w, h, f.x, f.y, f.width, f.height)
+			frameW, frameH = uint24(body[6:])+1, uint24(body[9:])+1
+			if f.x+frameW > f.width || f.y+frameH > f.height {
+				return nil, webpErrorf(ErrCorrupt, "frame %dx%d at %d,%d on a canvas of %dx%d",
+					frameW, frameH, f.x, f.y, f.width, f.height)
 			}
 			b = body[16:]
 			animated = false // the stream chunks of the frame follow
@@ -98,9 +101,8 @@ func readWebP(data []byte) (*webpFile, error) {
 			}
 			if !extended {
 				f.width, f.height = f.w, f.h
-			}
-			if f.x+f.w > f.width || f.y+f.h > f.height {
-				return nil, webpErrorf(ErrCorrupt, "frame %dx%d on a canvas of %dx%d", f.w, f.h, f.width, f.height)
+			} else if f.w != frameW || f.h != frameH {
+				return nil, webpErrorf(ErrCorrupt, "stream of %dx%d in a frame of %dx%d", f.w, f.h, frameW, frameH)
 			}
 			return f, nil
 		}
