@@ -9,12 +9,12 @@ import (
 	"sower/gpu"
 )
 
-// encodeBatch is how many images Encode computes at a time: their activations are about 21 MB an image at the published
-// size (the largest layer's, see Pass.Layers, and the packed rows of its products), and more images a time gain nothing
-// on a CPU.
+// encodeBatch is how many images a pass of Encode computes: on a CPU more of them gain nothing (2.7 to 2.8 s an image at the
+// published size, with 1, 2 and 4). So a call needs 32 MB for activations at that size, however many its images are;
+// callers at the same time need that each.
 const encodeBatch = 1
 
-// detokenizeBatch likewise; a row of codes needs 3 MB.
+// detokenizeBatch likewise: rows of codes are small, and fill the tiles better together. A call needs some 12 MB.
 const detokenizeBatch = 8
 
 // host is the scratch memory of a call.
