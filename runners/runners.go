@@ -4,6 +4,7 @@ package runners
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sort"
@@ -61,4 +62,16 @@ func Names() []string {
 	}
 	sort.Strings(out)
 	return slices.Compact(out)
+}
+
+// Cause finds what a DoFn said in the text that Beam wraps around it: plan, bundle and instruction are of no use to
+// whoever ran the command, and stand in the logs.
+func Cause(err error) error {
+	const mark = "] failed:\n"
+	text := err.Error()
+	i := strings.LastIndex(text, mark)
+	if i < 0 {
+		return err
+	}
+	return errors.New(strings.TrimSpace(text[i+len(mark):]))
 }

@@ -26,8 +26,8 @@ func (o *encodeOptions) estimate(cmd *cobra.Command, p *prepared) error {
 		return err
 	}
 	rows := p.plan.Known
-	if !p.plan.Exact && e.ImageBytes > 0 { // formats that do not tell their rows before reading
-		rows = int64(float64(p.plan.Bytes) / e.ImageBytes)
+	if !p.plan.Exact && e.InputBytes > 0 { // formats that do not tell their rows before reading
+		rows = int64(float64(p.plan.Bytes)/e.InputBytes + 0.5)
 	}
 	cores := float64(runtime.GOMAXPROCS(0))
 	// Reading and preparing use all cores, and so does the model: on a CPU they add up.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
@@ -41,9 +43,10 @@ func main() {
 		beam.Init()
 		return
 	}
-	beamlog.LogLevel = beamLogLevel()
-	beam.Init()
-	os.Exit(run(os.Args[1:]))
+	initBeam()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // workerMode reports whether the arguments are those of a Beam worker.
@@ -56,32 +59,38 @@ func workerMode(args []string) bool {
 	return false
 }
 
-// beamLogLevel keeps Beam quiet unless SOWER_LOG asks for more (debug, info, warn or error).
-func beamLogLevel() string {
-	switch v := strings.ToLower(os.Getenv("SOWER_LOG")); v {
+// initBeam starts the Beam SDK, which logs through slog: not at all, unless SOWER_LOG asks for it (debug, info, warn or
+// error). What went wrong reaches the user as the error of the run.
+func initBeam() {
+	level := strings.ToLower(os.Getenv("SOWER_LOG"))
+	switch level {
 	case "debug", "info", "warn", "error":
-		return v
+		beamlog.LogLevel = level
 	}
-	return "error"
+	beam.Init()
+	if level == "" {
+		slog.SetDefault(slog.New(slog.DiscardHandler))
+	}
 }
 
-func run(args []string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+// run executes one command line and returns its exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK
 	}
 	code := exitCode(ctx, err)
 	if code == exitInterrupted {
-		fmt.Fprintln(os.Stderr, "sower: interrupted. What is committed stays; run the same command again to finish the rest.")
+		fmt.Fprintln(stderr, "sower: interrupted. What is committed stays; run the same command again to finish the rest.")
 	} else {
-		fmt.Fprintf(os.Stderr, "sower: %v\n", err)
+		fmt.Fprintf(stderr, "sower: %v\n", err)
 	}
 	if code == exitUsage {
-		fmt.Fprintln(os.Stderr, "Run with --help to see flags and examples.")
+		fmt.Fprintln(stderr, "Run with --help to see flags and examples.")
 	}
 	return code
 }
@@ -97,7 +106,7 @@ func exitCode(ctx context.Context, err error) int {
 	switch {
 	case ctx.Err() != nil:
 		return exitInterrupted
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), strings.HasPrefix(err.Error(), "unknown command"):
 		return exitUsage
 	case errors.As(err, &refused):
 		return exitRefused

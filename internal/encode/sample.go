@@ -20,9 +20,15 @@ type Estimate struct {
 	Read, Prepare, Encode float64
 	// Bytes a row of the code table, without compression of texts.
 	OutputBytes float64
-	ImageBytes  float64
-	Load        float64 // seconds to load the model
+	// InputBytes a row, what holds the image included.
+	InputBytes float64
+	Load       float64 // seconds to load the model
+
+	wholeBytes, wholeRows int64 // of ranges that were read to their end
 }
+
+// memberOverhead is about what a tar adds to an image: three headers and padding.
+const memberOverhead = 3*512 + 256
 
 // Sample runs up to rows rows, spread over the plan's units, through everything but writing, for about limit after the
 // model is loaded. It is how --dry-run knows what a run will cost.
@@ -43,7 +49,7 @@ func Sample(ctx context.Context, cfg Config, units [][]schemas.PlanRow, rows int
 	each := max(1, rows/max(1, len(units)))
 	for _, unit := range units {
 		n := 0
-		err := w.sampleUnit(ctx, unit, func(it *item, read, prepare, encode time.Duration) bool {
+		err := w.sampleUnit(ctx, e, unit, func(it *item, read, prepare, encode time.Duration) bool {
 			n++
 			e.add(it, read, prepare, encode)
 			return n < each && time.Now().Before(deadline)
@@ -57,7 +63,10 @@ func Sample(ctx context.Context, cfg Config, units [][]schemas.PlanRow, rows int
 	}
 	if e.Rows > 0 {
 		k := float64(e.Rows)
-		e.Read, e.Prepare, e.Encode, e.OutputBytes, e.ImageBytes = e.Read/k, e.Prepare/k, e.Encode/k, e.OutputBytes/k, e.ImageBytes/k
+		e.Read, e.Prepare, e.Encode, e.OutputBytes, e.InputBytes = e.Read/k, e.Prepare/k, e.Encode/k, e.OutputBytes/k, e.InputBytes/k
+		if e.wholeRows > 0 {
+			e.InputBytes = float64(e.wholeBytes) / float64(e.wholeRows)
+		}
 	}
 	return e, nil
 }
@@ -67,7 +76,7 @@ func (e *Estimate) add(it *item, read, prepare, encode time.Duration) {
 	e.Read += read.Seconds()
 	e.Prepare += prepare.Seconds()
 	e.Encode += encode.Seconds()
-	e.ImageBytes += float64(it.bytes)
+	e.InputBytes += float64(it.bytes + memberOverhead)
 	if it.fault != nil {
 		e.Rejected[it.fault.Reason]++
 		return
@@ -80,7 +89,7 @@ func (e *Estimate) add(it *item, read, prepare, encode time.Duration) {
 }
 
 // sampleUnit runs rows one after another, so that each step's time is its own.
-func (w *Worker) sampleUnit(ctx context.Context, ranges []schemas.PlanRow, yield func(it *item, read, prepare, encode time.Duration) bool) error {
+func (w *Worker) sampleUnit(ctx context.Context, e *Estimate, ranges []schemas.PlanRow, yield func(it *item, read, prepare, encode time.Duration) bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	began := time.Now()
@@ -89,10 +98,12 @@ func (w *Worker) sampleUnit(ctx context.Context, ranges []schemas.PlanRow, yield
 		if err != nil {
 			return err
 		}
+		rows := int64(0)
 		for pair, err := range format.Read(ctx, w.readOptions(), rg) {
 			if err != nil {
 				return err
 			}
+			rows++
 			it := &item{pair: pair, fault: pair.Reject, bytes: int64(len(pair.Image)), prepared: make(chan struct{})}
 			read := time.Since(began)
 			w.filterText(it)
@@ -116,6 +127,8 @@ func (w *Worker) sampleUnit(ctx context.Context, ranges []schemas.PlanRow, yield
 			}
 			began = time.Now()
 		}
+		e.wholeBytes += rg.Bytes
+		e.wholeRows += rows
 	}
 	return nil
 }

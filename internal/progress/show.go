@@ -54,26 +54,30 @@ func Show(w io.Writer, what string, r *Run, total Total) (stop func()) {
 // as done but not towards the rate.
 func Line(what string, s Snapshot, total Total, elapsed time.Duration) string {
 	var b strings.Builder
-	share := 0.0
-	switch {
-	case total.Rows > 0:
+	share, known := 0.0, total.Rows
+	if total.Rows > 0 {
 		share = float64(s.Rows) / float64(total.Rows)
 		fmt.Fprintf(&b, "%s %s/%s images", what, Thousands(s.Rows), Thousands(total.Rows))
-	default:
+	} else {
 		if total.Units > 0 {
 			share = float64(s.Units) / float64(total.Units)
 		}
-		fmt.Fprintf(&b, "%s %s images, %d/%d units", what, Thousands(s.Rows), s.Units, total.Units)
+		if total.Bytes > 0 { // finished rows tell more than finished units while these are few
+			share = max(share, float64(s.Bytes)/float64(total.Bytes))
+		}
+		fmt.Fprintf(&b, "%s %s images", what, Thousands(s.Rows))
+		if share > 0.005 {
+			known = int64(float64(s.Rows)/share + 0.5)
+			fmt.Fprintf(&b, " of about %s", Thousands(known))
+		}
 	}
-	fmt.Fprintf(&b, "  %3.0f%%", 100*min(share, 1))
+	fmt.Fprintf(&b, "  %.0f%%", 100*min(share, 1))
 	fresh := s.Rows - s.ResumedRows
 	if secs := elapsed.Seconds(); secs > 0.5 && fresh > 0 {
 		rate := float64(fresh) / secs
 		fmt.Fprintf(&b, "  %s images/s", Rate(rate))
-		if total.Rows > s.Rows {
-			fmt.Fprintf(&b, "  %s left", Span(float64(total.Rows-s.Rows)/rate))
-		} else if total.Rows == 0 && share > 0 && share < 1 {
-			fmt.Fprintf(&b, "  %s left", Span(secs*(1-share)/share))
+		if known > s.Rows {
+			fmt.Fprintf(&b, "  %s left", Span(float64(known-s.Rows)/rate))
 		}
 	}
 	if n := s.RejectedTotal(); n > 0 {

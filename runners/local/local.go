@@ -53,7 +53,7 @@ func (local) Run(ctx context.Context, p *beam.Pipeline, c runners.Config) error 
 		return cause
 	}
 	if err != nil {
-		return fmt.Errorf("local: %w", err)
+		return fmt.Errorf("local: %w", runners.Cause(err))
 	}
 	return nil
 }
