@@ -14,7 +14,8 @@ func (p *Pass) Attention(q, k, v *Tensor, heads int, mask Mask) *Tensor {
 		return placeholder
 	}
 	for _, t := range [...]*Tensor{q, k, v} {
-		if t.dtype != F32 || t.Packed() || t.rank != 3 || t.Dim(0) != q.Dim(0) || t.Dim(2) != q.Dim(2) || t.Dim(1) != k.Dim(1) && t != q {
+		if t.dtype != F32 || t.Packed() || t.rank != 3 || t.Dim(0) != q.Dim(0) || t.Dim(2) != q.Dim(2) ||
+			t != q && t.Dim(1) != k.Dim(1) {
 			return p.fail("attention", fmt.Errorf("want q [B Tq E], k and v [B Tk E]"), q, k, v)
 		}
 	}

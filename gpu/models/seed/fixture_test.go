@@ -127,7 +127,7 @@ func checkFixture(t *testing.T, m *seed.Model, seen map[string][]float32, want *
 	expected, margin := want.Int32s("codes"), want.Floats("margin")
 	near := 0
 	for i := range codes {
-		if margin[i] <= 1e-3 {
+		if sliced && margin[i] <= 1e-3 { // a near tie at the full size, where summation order may decide
 			near++
 		} else if int32(codes[i]) != expected[i] {
 			t.Errorf("image %d, code %d is %d, want %d (margin %g)", i/c.Queries, i%c.Queries, codes[i], expected[i], margin[i])

@@ -17,7 +17,7 @@ import (
 	"sower/gpu/nn"
 )
 
-// The values of eps in the three kinds of LayerNorm (seed-spec of the published code).
+// The values of eps in the three kinds of LayerNorm, as in the published code.
 const (
 	epsBlock   = 1e-6
 	epsVision  = 1e-5

@@ -86,12 +86,13 @@ func (m *Model) Detokenize(codes []uint16, n int, out []float32) error {
 	case m.parts&Detokenize == 0:
 		return errors.New("seed: detokenize: the model was loaded without its de-tokenizer")
 	case len(codes) != n*c.Queries || len(out) != n*c.ImageEmbed:
-		return fmt.Errorf("seed: detokenize %d images: %d codes and room for %d values, want %d and %d", n, len(codes), len(out),
-			n*c.Queries, n*c.ImageEmbed)
+		return fmt.Errorf("seed: detokenize %d images: %d codes and room for %d values, want %d and %d", n, len(codes),
+			len(out), n*c.Queries, n*c.ImageEmbed)
 	}
 	for i, code := range codes {
 		if int(code) >= c.Codes {
-			return fmt.Errorf("seed: detokenize: code %d of image %d is %d, want less than %d", i%c.Queries, i/c.Queries, code, c.Codes)
+			return fmt.Errorf("seed: detokenize: code %d of image %d is %d, want less than %d", i%c.Queries, i/c.Queries, code,
+				c.Codes)
 		}
 	}
 	h := hosts.Get().(*host)
