@@ -67,3 +67,15 @@ func TestFolderRemembers(t *testing.T) {
 		}
 	}
 }
+
+func FuzzFolder(f *testing.F) {
+	f.Add([]byte(`{"x":1}`), []byte("caption"), []byte("{\"file_name\":\"a.jpg\",\"text\":\"t\"}\n"), []byte("file_name,text\na.jpg,\"x\"\n"))
+	f.Fuzz(func(t *testing.T, json, txt, jsonl, csv []byte) {
+		b := shardtest.Store(t, map[string][]byte{"a.jpg": {1}, "a.json": json, "a.txt": txt, "metadata.jsonl": jsonl, "d/a.jpg": {1}, "d/metadata.csv": csv})
+		for _, name := range []string{"a.jpg", "d/a.jpg"} {
+			if n := len(shardtest.Read(t, format(t, "folder"), &shards.Options{Root: b}, shardtest.Source(t, b, name), 1)); n != 1 {
+				t.Errorf("%s: %d rows, want 1", name, n)
+			}
+		}
+	})
+}

@@ -33,7 +33,7 @@ func (f parquetFormat) Split(ctx context.Context, o *Options, s Source, target i
 	if s.Size <= target {
 		return []Range{whole}, nil
 	}
-	file, err := openParquet(src)
+	file, _, err := openTable(src, o)
 	if src.err != nil {
 		return nil, src.err
 	}
@@ -75,14 +75,7 @@ func (parquetFormat) Read(ctx context.Context, o *Options, r Range) iter.Seq2[Pa
 			return
 		}
 		defer src.Close()
-		var columns parquetColumns
-		file, err := openParquet(src)
-		if err == nil {
-			err = guard(func() error {
-				columns = selectColumns(file.Root(), o)
-				return nil
-			})
-		}
+		file, columns, err := openTable(src, o)
 		if src.err != nil {
 			yield(Pair{}, src.err)
 			return
@@ -131,6 +124,19 @@ func (parquetFormat) Read(ctx context.Context, o *Options, r Range) iter.Seq2[Pa
 			}
 		}
 	}
+}
+
+// openTable reads the footer and finds the columns. Split does both too: a file whose schema cannot be made sense of is
+// one row, however it would be split.
+func openTable(src *source, o *Options) (file *parquet.File, columns parquetColumns, err error) {
+	if file, err = openParquet(src); err != nil {
+		return nil, columns, err
+	}
+	err = guard(func() error {
+		columns = selectColumns(file.Root(), o)
+		return nil
+	})
+	return file, columns, err
 }
 
 // rowGroup reads the rows of one row group. A column that breaks loses the rest of the group: each of its rows is

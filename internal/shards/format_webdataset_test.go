@@ -261,3 +261,36 @@ func TestWebDatasetAgainstArchiveTar(t *testing.T) {
 		}
 	}
 }
+
+func benchmarkTar(b *testing.B, run func(f shards.Format, o *shards.Options, s shards.Source)) {
+	var samples []shardtest.Sample
+	image := bytes.Repeat([]byte("0123456789"), 5000)
+	for i := range 500 {
+		samples = append(samples, shardtest.Captioned(fmt.Sprintf("%09d", i), image, "a caption"))
+	}
+	store := shardtest.Store(b, map[string][]byte{"a.tar": shardtest.Tar(samples...)})
+	s := shardtest.Source(b, store, "a.tar")
+	b.SetBytes(s.Size)
+	b.ReportAllocs()
+	for b.Loop() {
+		run(format(b, "webdataset"), &shards.Options{Root: store}, s)
+	}
+}
+
+func BenchmarkWebDatasetRead(b *testing.B) {
+	benchmarkTar(b, func(f shards.Format, o *shards.Options, s shards.Source) {
+		for _, err := range f.Read(b.Context(), o, shards.Range{Source: s, End: s.Size}) {
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+func BenchmarkWebDatasetSplit(b *testing.B) {
+	benchmarkTar(b, func(f shards.Format, o *shards.Options, s shards.Source) {
+		if _, err := f.Split(b.Context(), o, s, 1<<20); err != nil {
+			b.Fatal(err)
+		}
+	})
+}

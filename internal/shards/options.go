@@ -7,9 +7,12 @@ type Options struct {
 	// Root is the store that Source names are relative to.
 	Root *blob.Bucket
 
-	ImageColumn string // column, JSON field or (tar) extension of the image; default: guessed from the aliases
-	TextColumn  string // column, JSON field or (tar) extension of the caption; default: guessed from the aliases
-	KeyColumn   string // column or JSON field of the key; default: key, __key__, id
+	// The three columns are names of columns or JSON fields; in archives and folders the image and the caption can also
+	// be extensions, the image several in order of preference ("png;jpg"). Empty means guessed from the aliases. A column
+	// that is named here must be there: rows without it are rejected (missing_column); one that is null or empty is there.
+	ImageColumn string
+	TextColumn  string
+	KeyColumn   string // default: key, __key__, id; in archives and folders the file's own name
 	// ImageRoot is the folder (a local path or the URL of a bucket) that image paths in JSONL, CSV and TSV are relative
 	// to; default: the source's folder. Absolute paths are taken when they lie below it.
 	ImageRoot string
