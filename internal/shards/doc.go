@@ -28,6 +28,7 @@
 //	    or above 1 MiB, gzip damaged               when the next one had begun
 //	  data behind the end that is no archive     one row, unreadable_source; a second archive is read on; after gzip's
 //	                                               own end it is padding
+//	  0 bytes                                    one row, unreadable_source (an empty archive has 1,024)
 //	  absolute name, "..", NUL                   unsafe_name
 //	  JSON sidecar broken or empty               unreadable_source; above 16 MiB too_large
 //	  image is a link or a sparse file           no_image; a caption that is one: unreadable_source

@@ -100,6 +100,10 @@ func (webDataset) Read(ctx context.Context, o *Options, r Range) iter.Seq2[Pair,
 			return
 		}
 		defer src.Close()
+		if src.size == 0 { // an archive of nothing still has 1,024 bytes: this one was never written
+			yield(lost(r.Source.Name, "", r.FirstRow, &damage{what: "the file is empty"}), nil)
+			return
+		}
 		stream, err := tarStream(src, r)
 		if err != nil && src.err != nil {
 			yield(Pair{}, src.err)

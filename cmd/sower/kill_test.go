@@ -1,0 +1,103 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"sower/internal/shards/shardtest"
+)
+
+// TestKill kills runs at random moments with SIGKILL and resumes them: at the end the files must be those of an undisturbed
+// run, and nothing else may lie about. SOWER_KILLS and SOWER_KILL_PICTURES make it longer (docs/benchmarks.md has the
+// figures of 30 kills over 20,000 pictures).
+func TestKill(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts and kills processes")
+	}
+	kills, count := setting(t, "SOWER_KILLS", 5), setting(t, "SOWER_KILL_PICTURES", 1500)
+	dir := t.TempDir()
+	in := filepath.Join(dir, "in")
+	const perTar = 500
+	for i := 0; i*perTar < count; i++ {
+		var samples []shardtest.Sample
+		for j := range min(perTar, count-i*perTar) {
+			n := i*perTar + j
+			samples = append(samples, shardtest.Captioned(fmt.Sprintf("%09d", n), shardtest.JPEG(24+n%9, 24+n%5, uint32(n)), fmt.Sprintf("picture %d", n)))
+		}
+		writeFile(t, in, fmt.Sprintf("%05d.tar", i), shardtest.Tar(samples...))
+	}
+	args := func(out string) []string {
+		return []string{"encode", "-q", "-i", in, "-o", out, "-m", tiny, "--unit-bytes", "96KiB"}
+	}
+	whole, killed := filepath.Join(dir, "whole"), filepath.Join(dir, "killed")
+	began := time.Now()
+	if out, err := process(args(whole)...).CombinedOutput(); err != nil {
+		t.Fatalf("undisturbed run: %v\n%s", err, out)
+	}
+	span := time.Since(began)
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("an undisturbed run takes %v; seed %d", span.Round(time.Millisecond), seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	died, torn := 0, 0
+	for died < kills {
+		cmd := process(args(killed)...)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		// Shorter than a run at first, so that every run has something left; later runs start with most of it done.
+		timer := time.AfterFunc(time.Duration(r.Int64N(int64(span)/int64(2+died/3)+1)), func() { cmd.Process.Kill() })
+		err := cmd.Wait()
+		timer.Stop()
+		if err == nil { // finished before the kill: begin a new corpus and go on
+			same(t, "finished between kills", hashes(t, killed), hashes(t, whole))
+			if err := os.RemoveAll(killed); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		died++
+		torn += len(leftovers(t, killed))
+	}
+	if out, err := process(args(killed)...).CombinedOutput(); err != nil {
+		t.Fatalf("after %d kills: %v\n%s", died, err, out)
+	}
+	same(t, fmt.Sprintf("after %d kills", died), hashes(t, killed), hashes(t, whole))
+	for name := range leftovers(t, killed) {
+		t.Errorf("%s is left over", name)
+	}
+	t.Logf("%d kills, %d temporary files on the way", died, torn)
+}
+
+func setting(t *testing.T, name string, fallback int) int {
+	t.Helper()
+	v := os.Getenv(name)
+	if v == "" {
+		return fallback
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil {
+		t.Fatalf("%s=%q", name, v)
+	}
+	return n
+}
+
+// leftovers are the temporary files below dir.
+func leftovers(t *testing.T, dir string) map[string]bool {
+	t.Helper()
+	out := map[string]bool{}
+	if _, err := os.Stat(dir); err != nil {
+		return out
+	}
+	for name := range hashes(t, dir) {
+		if strings.HasPrefix(filepath.Base(name), ".") || strings.Contains(name, "tmp") {
+			out[name] = true
+		}
+	}
+	return out
+}
