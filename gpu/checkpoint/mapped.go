@@ -88,16 +88,6 @@ func (s *views) Read(name string, offset int, dst []float32) error {
 	return nil
 }
 
-// raw returns the stored bytes of a contiguous tensor, nil when they are not contiguous.
-func (s *views) raw(name string) []byte {
-	v, ok := s.byName[name]
-	if !ok || v.stride != nil {
-		return nil
-	}
-	size := v.info.DType.Size()
-	return v.raw[v.offset*size : (v.offset+v.info.Len())*size]
-}
-
 func (s *views) Close() error {
 	var first error
 	for _, m := range s.maps {

@@ -3,7 +3,6 @@
 package weights
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -100,11 +99,7 @@ func (m *Model) openStandIn(arg string) error {
 	if err != nil {
 		return fmt.Errorf("model: %q: seed %q is no number", arg, parts[2])
 	}
-	var tensors []checkpoint.Info
-	for _, p := range m.Config.Params() {
-		tensors = append(tensors, checkpoint.Info{Name: p.Name, Shape: p.Shape})
-	}
-	m.Kind, m.Source = "stand-in", checkpoint.NewStandIn(tensors, n)
+	m.Kind, m.Source = "stand-in", seed.StandIn(m.Config, n)
 	return nil
 }
 
@@ -177,19 +172,15 @@ func some(names []string, n int) string {
 
 // readConfig reads the sizes; a folder without config.json has the published ones.
 func readConfig(path string) (seed.Config, error) {
-	c := seed.Published()
 	p, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return c, nil
+		return seed.Published(), nil
 	}
 	if err != nil {
-		return c, fmt.Errorf("model: %w", err)
+		return seed.Config{}, fmt.Errorf("model: %w", err)
 	}
-	d := json.NewDecoder(strings.NewReader(string(p)))
-	if err := d.Decode(&c); err != nil {
-		return c, fmt.Errorf("model: %s: %w", path, err)
-	}
-	if err := c.Validate(); err != nil {
+	c, err := seed.ParseConfig(p)
+	if err != nil {
 		return c, fmt.Errorf("model: %s: %w", path, err)
 	}
 	return c, nil

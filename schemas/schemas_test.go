@@ -1,0 +1,91 @@
+package schemas
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func TestIdentity(t *testing.T) {
+	a := Identity{Tokenizer: "seed2", Weights: "w", ImageSize: 224, Codes: 8192, CodesPerImage: 32, Resize: "bicubic", Precision: "float32", NumericsVersion: 1,
+		Options: map[string]string{"b": "2", "a": "1"}, Plan: "p"}
+	want := `{"codes":8192,"codes_per_image":32,"image_size":224,"numerics_version":1,"options":{"a":"1","b":"2"},"plan":"p","precision":"float32","resize":"bicubic","tokenizer":"seed2","weights":"w"}`
+	if got := a.JSON(); got != want {
+		t.Errorf("%s\n%s", got, want)
+	}
+	back, err := ParseIdentity(a.JSON())
+	if err != nil || !reflect.DeepEqual(back, a) || len(a.Diff(back)) != 0 {
+		t.Errorf("%+v, %v", back, err)
+	}
+	// Every field is compared: a new one that is not would let corpora mix.
+	v := reflect.TypeOf(a)
+	for i := range v.NumField() {
+		b := back
+		f := reflect.ValueOf(&b).Elem().Field(i)
+		switch f.Kind() {
+		case reflect.String:
+			f.SetString("other")
+		case reflect.Int:
+			f.SetInt(77)
+		case reflect.Map:
+			f.Set(reflect.ValueOf(map[string]string{"a": "1", "c": "3"}))
+		default:
+			t.Fatalf("field %s of kind %s", v.Field(i).Name, f.Kind())
+		}
+		name, _, _ := strings.Cut(v.Field(i).Tag.Get("json"), ",")
+		if diff := a.Diff(b); len(diff) == 0 || !strings.HasPrefix(diff[0], name) {
+			t.Errorf("%s: %q", name, diff)
+		}
+	}
+	b := back
+	b.Plan = "q"
+	if diff := a.Diff(b, "plan"); len(diff) != 0 {
+		t.Errorf("ignored field: %q", diff)
+	}
+}
+
+func TestCounts(t *testing.T) {
+	c := Counts{In: 3, Encoded: 2, Rejected: map[string]int64{"truncated": 1}}
+	if err := c.Check(); err != nil {
+		t.Error(err)
+	}
+	c.Add(Counts{In: 5, Encoded: 1, Rejected: map[string]int64{"truncated": 1, "aspect": 3}})
+	if c.In != 8 || c.Encoded != 3 || c.RejectedTotal() != 5 || c.Check() != nil {
+		t.Errorf("%+v", c)
+	}
+	c.In++
+	if c.Check() == nil {
+		t.Error("a missing row is not noticed")
+	}
+}
+
+func TestReasonsAreAllListed(t *testing.T) {
+	seen := map[Reason]bool{}
+	for _, r := range Reasons {
+		if seen[r] || strings.ToLower(string(r)) != string(r) || strings.Contains(string(r), " ") {
+			t.Errorf("%q", r)
+		}
+		seen[r] = true
+	}
+	if len(seen) != 16 {
+		t.Errorf("%d reasons", len(seen))
+	}
+}
+
+func TestManifestVersion(t *testing.T) {
+	m := Manifest{Version: ManifestVersion, Files: []File{{Path: "b"}, {Path: "a"}}}
+	p, err := m.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := ParseManifest(p)
+	if err != nil || back.Files[0].Path != "a" {
+		t.Errorf("%+v, %v", back, err)
+	}
+	if _, err := ParseManifest([]byte(`{"version": 99}`)); err == nil {
+		t.Error("a later layout was read")
+	}
+	if _, err := ParseManifest([]byte(`{`)); err == nil {
+		t.Error("a torn manifest was read")
+	}
+}
