@@ -3,7 +3,7 @@
 //
 // JPEG has its own decoder (entropy decoding, inverse DCT, upsampling, colour) that follows
 // libjpeg-turbo's default path; WebP takes its planes from golang.org/x/image and converts them
-// with libwebp's arithmetic; PNG, GIF and BMP follow Pillow's readers. NUMERICS.md lists what is
+// with libwebp's arithmetic; PNG, GIF and BMP follow Pillow's readers. docs/numerics.md lists what is
 // exact, what is not, and which release was the reference.
 //
 // The one thing that surprises: EXIF orientation is not applied and alpha is dropped without

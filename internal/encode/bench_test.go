@@ -1,0 +1,145 @@
+package encode
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"image"
+	"image/color"
+	"image/jpeg"
+	"runtime"
+	"testing"
+
+	"sower/gpu"
+	_ "sower/gpu/cpu"
+	"sower/gpu/models/seed"
+	"sower/gpu/resident"
+	"sower/internal/blob"
+	"sower/internal/blob/memblob"
+	"sower/internal/corpus"
+	"sower/internal/pixels"
+	"sower/internal/progress"
+	"sower/internal/shards/shardtest"
+	"sower/internal/weights"
+	"sower/schemas"
+)
+
+// photo is a 512x384 picture with some detail.
+func photo(b *testing.B, seed int) []byte {
+	b.Helper()
+	im := image.NewRGBA(image.Rect(0, 0, 512, 384))
+	x := uint32(seed)*2654435761 + 1
+	for i := range im.Rect.Dx() * im.Rect.Dy() {
+		x = x*1664525 + 1013904223
+		px, py := i%512, i/512
+		im.SetRGBA(px, py, color.RGBA{uint8(px/2 + int(x>>28)), uint8(py/2 + int(x>>27&15)), uint8((px ^ py) / 2), 255})
+	}
+	var out bytes.Buffer
+	if err := jpeg.Encode(&out, im, &jpeg.Options{Quality: 80}); err != nil {
+		b.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// BenchmarkPrepare is the decode pool's own rate: pictures decoded and resized on all cores, and nothing else.
+func BenchmarkPrepare(b *testing.B) {
+	data := photo(b, 1)
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		dst := make([]byte, 3*56*56)
+		for pb.Next() {
+			if _, _, err := pixels.Prepare(dst, data, 56, pixels.Bicubic, pixels.Limits{}); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "pictures/s")
+}
+
+// BenchmarkUnit is all of a unit's work with the tiny model: read, hash, decode, resize, encode, write. The goal is 90 % of
+// BenchmarkPrepare.
+func BenchmarkUnit(b *testing.B) {
+	const perTar = 500
+	var samples []shardtest.Sample
+	data := photo(b, 1)
+	for i := range perTar {
+		samples = append(samples, shardtest.Captioned(fmt.Sprintf("%09d", i), data, "a picture"))
+	}
+	store := memblob.New()
+	in := blob.New("mem://in", store)
+	if err := in.WriteAll(context.Background(), "a.tar", shardtest.Tar(samples...)); err != nil {
+		b.Fatal(err)
+	}
+	w := tinyWorker(b, in)
+	ranges, err := shardRanges(in)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ResetTimer()
+	// Two units at a time, as the local runner has on two cores.
+	tokens := make(chan bool, runtime.GOMAXPROCS(0))
+	failed := make(chan error, 1)
+	units := (b.N + perTar - 1) / perTar
+	for u := range units {
+		tokens <- true
+		go func() {
+			defer func() { <-tokens }()
+			out, err := corpus.CreateUnit[schemas.CodeRow](context.Background(), w.output, w.cfg.Identity, u, units, "key")
+			if err == nil {
+				if err = w.rows(context.Background(), ranges, out); err == nil {
+					_, err = out.Commit()
+				}
+			}
+			if err != nil {
+				select {
+				case failed <- err:
+				default:
+				}
+			}
+		}()
+	}
+	for range cap(tokens) {
+		tokens <- true
+	}
+	b.ReportMetric(float64(units*perTar)/b.Elapsed().Seconds(), "pictures/s")
+	select {
+	case err := <-failed:
+		b.Fatal(err)
+	default:
+	}
+}
+
+func shardRanges(in *blob.Bucket) ([]schemas.PlanRow, error) {
+	info, err := in.Stat(context.Background(), "a.tar")
+	if err != nil {
+		return nil, err
+	}
+	return []schemas.PlanRow{{Source: "a.tar", Format: "webdataset", Size: info.Size, End: info.Size, Bytes: info.Size, Rows: -1}}, nil
+}
+
+// tinyWorker is a worker with the tiny stand-in, reading from in.
+func tinyWorker(b *testing.B, in *blob.Bucket) *Worker {
+	b.Helper()
+	m, err := weights.Open("standin:tiny:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	dev, err := gpu.Open("cpu", gpu.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	model, err := seed.Load(dev, m.Source, m.Config, seed.Encode)
+	if err != nil {
+		b.Fatal(err)
+	}
+	c := m.Config
+	cfg := Config{Limits: DefaultLimits(), MaxFailureRate: 1, Identity: schemas.Identity{Tokenizer: "seed2", ImageSize: c.ImageSize, CodesPerImage: c.Queries, Codes: c.Codes, Resize: "bicubic"}}
+	e, err := resident.Get(resident.Spec{Key: b.Name(), ImageBytes: c.ImageBytes(), CodesPerImage: c.Queries, Batch: 32,
+		Open: func() (resident.Encoder, error) { return &deviceModel{model, dev}, nil }})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { resident.Release(b.Name()) })
+	return &Worker{cfg: cfg, run: progress.Start(context.Background(), b.Name()), input: in, output: blob.New("mem://out", memblob.New()), engine: e, filter: pixels.Bicubic}
+}
