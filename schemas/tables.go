@@ -67,3 +67,59 @@ type PlanRow struct {
 	Bytes int64 `parquet:"bytes"`
 	Rows  int64 `parquet:"rows"`
 }
+
+// DocumentRow is one row of the document table: an input of several images or texts, in order. Its images stand in the code
+// table's part of the same unit, adjacent and in order of position.
+type DocumentRow struct {
+	Document string    `parquet:"document"`
+	Source   string    `parquet:"source,dict"`
+	Row      int64     `parquet:"row,delta"`
+	Kind     string    `parquet:"kind,dict"` // DocumentInterleaved, DocumentConversation, DocumentEdit
+	Elements []Element `parquet:"elements,list"`
+	Metadata *string   `parquet:"metadata,optional"`
+}
+
+// Element is one piece of a document.
+type Element struct {
+	Type string  `parquet:"type,dict"` // ElementText or ElementImage
+	Text *string `parquet:"text,optional"`
+	// Role is who speaks in a conversation ("user", "assistant"), or what an edit's element is ("source", "instruction",
+	// "target").
+	Role *string `parquet:"role,optional,dict"`
+	// Image is the position of the image in its document, which is its position in the code table.
+	Image *int32 `parquet:"image,optional"`
+}
+
+// Kinds of documents and of their elements.
+const (
+	DocumentInterleaved  = "interleaved"
+	DocumentConversation = "conversation"
+	DocumentEdit         = "edit"
+
+	ElementText  = "text"
+	ElementImage = "image"
+)
+
+// SequenceRow is one row of the sequence table: a training sequence of a language model.
+type SequenceRow struct {
+	InputIDs []int32 `parquet:"input_ids,list"`
+	// Labels are the ids to predict, -100 where there is no loss. The first is always -100.
+	Labels []int32 `parquet:"labels,list"`
+	// Images are the offsets of every <img> in InputIDs.
+	Images []int32 `parquet:"images,list"`
+	// Keys are those of the images, or of the document or text.
+	Keys   []string `parquet:"keys,list"`
+	Length int32    `parquet:"length"`
+}
+
+// PackedRow is a row of several sequences, one after another.
+type PackedRow struct {
+	InputIDs []int32  `parquet:"input_ids,list"`
+	Labels   []int32  `parquet:"labels,list"`
+	Images   []int32  `parquet:"images,list"`
+	Keys     []string `parquet:"keys,list"`
+	Length   int32    `parquet:"length"`
+	// PositionIDs restart at 0 with every sequence; SequenceLengths add up to Length.
+	PositionIDs     []int32 `parquet:"position_ids,list"`
+	SequenceLengths []int32 `parquet:"sequence_lengths,list"`
+}

@@ -82,7 +82,7 @@ func TestUnitRoundTrip(t *testing.T) {
 			t.Errorf("%d rows: counts %+v", n, info.Counts)
 		}
 		i := 0
-		err := Read(ctx, b, info.Files[0].Path, func(r schemas.CodeRow) error {
+		err := Read(ctx, b, info.Files[1].Path, func(r schemas.CodeRow) error {
 			if want := codeRow(i); !reflect.DeepEqual(r, want) {
 				return fmt.Errorf("row %d: %+v, want %+v", i, r, want)
 			}
@@ -92,7 +92,7 @@ func TestUnitRoundTrip(t *testing.T) {
 		if err != nil || i != n {
 			t.Errorf("read %d of %d rows: %v", i, n, err)
 		}
-		done, err := Committed(ctx, b, id, n, 2000)
+		done, err := Committed(ctx, b, id, CodeLayout, n, 2000)
 		if err != nil || done == nil || !reflect.DeepEqual(done.Files, info.Files) || !reflect.DeepEqual(done.Counts, info.Counts) || !done.Resumed {
 			t.Errorf("committed: %+v, %v, want %+v", done, err, info)
 		}
@@ -108,11 +108,11 @@ func TestSameRowsSameBytes(t *testing.T) {
 
 func TestUnfinishedUnitIsNotDone(t *testing.T) {
 	ctx, b := context.Background(), store(t)
-	if done, err := Committed(ctx, b, id, 0, 4); done != nil || err != nil {
+	if done, err := Committed(ctx, b, id, CodeLayout, 0, 4); done != nil || err != nil {
 		t.Errorf("nothing there: %+v, %v", done, err)
 	}
 	info := write(t, b, id, 0, 4, 50)
-	data, rejects := info.Files[0].Path, info.Files[1].Path
+	rejects, data := info.Files[0].Path, info.Files[1].Path
 	whole, err := b.ReadAll(ctx, data, 1<<20)
 	if err != nil {
 		t.Fatal(err)
@@ -121,20 +121,20 @@ func TestUnfinishedUnitIsNotDone(t *testing.T) {
 		if err := b.WriteAll(ctx, data, bytes); err != nil {
 			t.Fatal(err)
 		}
-		if done, err := Committed(ctx, b, id, 0, 4); done != nil || err != nil {
+		if done, err := Committed(ctx, b, id, CodeLayout, 0, 4); done != nil || err != nil {
 			t.Errorf("%s: %+v, %v", name, done, err)
 		}
 	}
 	if err := b.WriteAll(ctx, data, whole); err != nil {
 		t.Fatal(err)
 	}
-	if done, err := Committed(ctx, b, id, 0, 4); done == nil || err != nil {
+	if done, err := Committed(ctx, b, id, CodeLayout, 0, 4); done == nil || err != nil {
 		t.Errorf("whole again: %+v, %v", done, err)
 	}
 	if err := b.Delete(ctx, rejects); err != nil {
 		t.Fatal(err)
 	}
-	if done, err := Committed(ctx, b, id, 0, 4); done != nil || err != nil {
+	if done, err := Committed(ctx, b, id, CodeLayout, 0, 4); done != nil || err != nil {
 		t.Errorf("without rejects: %+v, %v", done, err)
 	}
 }
@@ -151,7 +151,7 @@ func TestOtherIdentityIsRefused(t *testing.T) {
 	} {
 		other := id
 		change(&other)
-		_, err := Committed(ctx, b, other, 0, 1)
+		_, err := Committed(ctx, b, other, CodeLayout, 0, 1)
 		if !errors.Is(err, ErrMixed) || !strings.Contains(err.Error(), "\n    "+field+": ") {
 			t.Errorf("%s: %v", field, err)
 		}
@@ -162,7 +162,7 @@ func TestOtherIdentityIsRefused(t *testing.T) {
 func TestSchema(t *testing.T) {
 	b := store(t)
 	info := write(t, b, id, 0, 1, 300)
-	r, err := b.Open(context.Background(), info.Files[0].Path)
+	r, err := b.Open(context.Background(), info.Files[1].Path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +198,7 @@ func TestSchema(t *testing.T) {
 	if index, err := chunks[0].ColumnIndex(); err != nil || index == nil {
 		t.Errorf("no page index: %v", err)
 	}
-	if got := f.Metadata().KeyValueMetadata; len(got) != 3 {
+	if got := f.Metadata().KeyValueMetadata; len(got) != 2 {
 		t.Errorf("footer %v", got)
 	}
 }

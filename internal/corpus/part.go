@@ -29,9 +29,11 @@ const (
 )
 
 // PartName names part i of n in a folder: data/part-00007-of-00064.parquet. The width grows with n.
-func PartName(folder, stem string, i, n int) string {
+func PartName(folder, stem string, i, n int) string { return partName(folder+"/"+stem, i, n) }
+
+func partName(path string, i, n int) string {
 	width := max(5, len(fmt.Sprint(n)))
-	return fmt.Sprintf("%s/%s-%0*d-of-%0*d.parquet", folder, stem, width, i, width, n)
+	return fmt.Sprintf("%s-%0*d-of-%0*d.parquet", path, width, i, width, n)
 }
 
 // Part is one Parquet file being written.

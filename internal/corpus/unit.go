@@ -11,11 +11,15 @@ import (
 	"sower/schemas"
 )
 
-// Footer keys of a unit's parts, beside schemas.IdentityKey.
-const (
-	unitKey   = "sower.unit"   // number of the unit
-	countsKey = "sower.counts" // schemas.Counts as JSON
-)
+// unitKey is the footer key of what a unit's parts say about the unit, beside schemas.IdentityKey.
+const unitKey = "sower.unit"
+
+// unitFooter stands alike in every part of a unit.
+type unitFooter struct {
+	Unit   int            `json:"unit"`
+	Counts schemas.Counts `json:"counts"`
+	Rows   []int64        `json:"rows"` // of each part, in order of the layout
+}
 
 // UnitInfo is what a committed unit tells the manifest.
 type UnitInfo struct {
@@ -25,88 +29,99 @@ type UnitInfo struct {
 	Resumed bool // committed by an earlier run
 }
 
-// UnitWriter writes the parts of one unit: rows of T into data/ and rejects into rejects/.
-type UnitWriter[T any] struct {
-	unit    int
-	data    *Part[T]
-	rejects *Part[schemas.RejectRow]
-	counts  schemas.Counts
+// Layout names the parts of a unit as folder/stem ("data/part"), in the order in which they are committed. A unit is done
+// when the last one is there.
+type Layout []string
+
+// The layouts of Sower's pipelines.
+var (
+	CodeLayout     = Layout{"rejects/part", "data/part"}
+	DocumentLayout = Layout{"rejects/part", "documents/part", "data/part"}
+	SequenceLayout = Layout{"data/validation", "data/train"}
+)
+
+// Names are the parts of one unit.
+func (l Layout) Names(unit, units int) []string {
+	out := make([]string, len(l))
+	for i, p := range l {
+		out[i] = partName(p, unit, units)
+	}
+	return out
 }
 
-// names gives a unit's data and reject parts.
-func names(unit, units int) (data, rejects string) {
-	return PartName("data", "part", unit, units), PartName("rejects", "part", unit, units)
+// Unit is a unit's parts being written. Its users append rows to the parts and count them here.
+type Unit struct {
+	Counts schemas.Counts
+
+	unit  int
+	parts []part
 }
 
-// CreateUnit starts a unit's parts.
-func CreateUnit[T any](ctx context.Context, b *blob.Bucket, id schemas.Identity, unit, units int, bloom ...string) (*UnitWriter[T], error) {
-	footer := map[string]string{schemas.IdentityKey: id.JSON(), unitKey: fmt.Sprint(unit)}
-	dataName, rejectName := names(unit, units)
-	data, err := Create[T](ctx, b, dataName, footer, bloom...)
+// part is a Part of any row type.
+type part interface {
+	Rows() int64
+	SetFooter(key, value string)
+	Commit() (schemas.File, error)
+	Abort()
+}
+
+// NewUnit starts a unit; its parts are added with AddPart in order of the layout.
+func NewUnit(unit int) *Unit {
+	return &Unit{unit: unit, Counts: schemas.Counts{Rejected: map[string]int64{}}}
+}
+
+// AddPart creates a unit's next part, named as its layout says.
+func AddPart[T any](ctx context.Context, u *Unit, b *blob.Bucket, id schemas.Identity, name string, bloom ...string) (*Part[T], error) {
+	p, err := Create[T](ctx, b, name, map[string]string{schemas.IdentityKey: id.JSON()}, bloom...)
 	if err != nil {
 		return nil, err
 	}
-	rejects, err := Create[schemas.RejectRow](ctx, b, rejectName, footer)
-	if err != nil {
-		data.Abort()
-		return nil, err
-	}
-	return &UnitWriter[T]{unit: unit, data: data, rejects: rejects, counts: schemas.Counts{Rejected: map[string]int64{}}}, nil
+	u.parts = append(u.parts, p)
+	return p, nil
 }
 
-// Row adds a row that has a result.
-func (w *UnitWriter[T]) Row(row T, bytes int) error {
-	w.counts.In++
-	w.counts.Encoded++
-	return w.data.Append(row, bytes)
-}
-
-// Reject adds a row that has none.
-func (w *UnitWriter[T]) Reject(row schemas.RejectRow) error {
-	w.counts.In++
-	w.counts.Rejected[row.Reason]++
-	return w.rejects.Append(row, len(row.Key)+len(row.Detail)+64)
-}
-
-// Commit makes both parts visible, the rejects first: a unit is done when its data part is there.
-func (w *UnitWriter[T]) Commit() (UnitInfo, error) {
-	defer w.Abort()
-	info := UnitInfo{Unit: w.unit, Counts: w.counts}
-	if err := w.counts.Check(); err != nil {
+// Commit makes the parts visible, one after another.
+func (u *Unit) Commit() (UnitInfo, error) {
+	defer u.Abort()
+	info := UnitInfo{Unit: u.unit, Counts: u.Counts}
+	if err := u.Counts.Check(); err != nil {
 		return info, err
 	}
-	p, err := json.Marshal(w.counts)
+	footer := unitFooter{Unit: u.unit, Counts: u.Counts}
+	for _, p := range u.parts {
+		footer.Rows = append(footer.Rows, p.Rows())
+	}
+	text, err := json.Marshal(footer)
 	if err != nil {
 		return info, err
 	}
-	w.data.SetFooter(countsKey, string(p))
-	w.rejects.SetFooter(countsKey, string(p))
-	rejects, err := w.rejects.Commit()
-	if err != nil {
-		return info, err
+	for _, p := range u.parts {
+		p.SetFooter(unitKey, string(text))
 	}
-	data, err := w.data.Commit()
-	if err != nil {
-		return info, err
+	for _, p := range u.parts {
+		f, err := p.Commit()
+		if err != nil {
+			return info, err
+		}
+		info.Files = append(info.Files, f)
 	}
-	info.Files = []schemas.File{data, rejects}
 	return info, nil
 }
 
-// Abort drops both parts if they are not committed.
-func (w *UnitWriter[T]) Abort() {
-	w.data.Abort()
-	w.rejects.Abort()
+// Abort drops the parts that are not committed.
+func (u *Unit) Abort() {
+	for _, p := range u.parts {
+		p.Abort()
+	}
 }
 
-// Committed reports whether a unit is done: both parts are whole, belong to this unit, carry this identity and agree
-// about the counts. Parts of another identity are an error, which names the fields; damaged ones count as not done.
-func Committed(ctx context.Context, b *blob.Bucket, id schemas.Identity, unit, units int) (*UnitInfo, error) {
+// Committed reports whether a unit is done: all its parts are whole, belong to this unit, carry this identity and agree about
+// counts and rows; nil if not. Parts of another identity are an error, which names the fields.
+func Committed(ctx context.Context, b *blob.Bucket, id schemas.Identity, layout Layout, unit, units int) (*UnitInfo, error) {
 	info := &UnitInfo{Unit: unit, Resumed: true}
-	dataName, rejectName := names(unit, units)
-	var stated [2]string
-	var rows [2]int64
-	for i, name := range []string{dataName, rejectName} {
+	var said unitFooter
+	var first string
+	for i, name := range layout.Names(unit, units) {
 		f, err := ReadFooter(ctx, b, name)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrDamaged) {
 			return nil, nil
@@ -117,20 +132,18 @@ func Committed(ctx context.Context, b *blob.Bucket, id schemas.Identity, unit, u
 		if err := SameIdentity(name, f, id); err != nil {
 			return nil, err
 		}
-		if f.Values[unitKey] != fmt.Sprint(unit) || f.Values[countsKey] == "" {
+		text := f.Values[unitKey]
+		if i > 0 && text != first || json.Unmarshal([]byte(text), &said) != nil || said.Unit != unit || len(said.Rows) != len(layout) || said.Rows[i] != f.Rows || said.Counts.Check() != nil {
 			return nil, nil
 		}
+		first = text
 		sum, err := Digest(ctx, b, name)
 		if err != nil {
 			return nil, err
 		}
-		stated[i], rows[i] = f.Values[countsKey], f.Rows
 		info.Files = append(info.Files, schemas.File{Path: name, Rows: f.Rows, Bytes: f.Bytes, SHA256: sum})
 	}
-	if stated[0] != stated[1] || json.Unmarshal([]byte(stated[0]), &info.Counts) != nil || info.Counts.Check() != nil ||
-		rows[0] != info.Counts.Encoded || rows[1] != info.Counts.RejectedTotal() {
-		return nil, nil
-	}
+	info.Counts = said.Counts
 	return info, nil
 }
 

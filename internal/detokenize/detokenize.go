@@ -112,7 +112,7 @@ func Unit(ctx context.Context, cfg Config, unit int) (info corpus.UnitInfo, err 
 	if err != nil {
 		return info, err
 	}
-	done, err := corpus.Committed(ctx, dst, cfg.Identity, unit, cfg.Units)
+	done, err := corpus.Committed(ctx, dst, cfg.Identity, corpus.CodeLayout, unit, cfg.Units)
 	if err != nil {
 		return info, err
 	}

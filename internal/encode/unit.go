@@ -56,7 +56,7 @@ func (w *Worker) Unit(ctx context.Context, unit int) (info corpus.UnitInfo, err 
 	for _, r := range ranges {
 		size += r.Bytes
 	}
-	done, err := corpus.Committed(ctx, w.output, w.cfg.Identity, unit, w.cfg.Units)
+	done, err := corpus.Committed(ctx, w.output, w.cfg.Identity, corpus.CodeLayout, unit, w.cfg.Units)
 	if err != nil {
 		return info, err
 	}
