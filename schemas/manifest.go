@@ -20,26 +20,62 @@ type File struct {
 	SHA256 string `json:"sha256"` // hexadecimal
 }
 
-// Counts account for every row: In = Encoded + the sum over Rejected.
+// Counts account for every row: In = Encoded + the sum over Rejected. Of inputs of several images a row is an image; the
+// documents have their own counts.
 type Counts struct {
 	In       int64            `json:"in"`
 	Encoded  int64            `json:"encoded"`
 	Rejected map[string]int64 `json:"rejected"` // by reason
+	// Documents is nil where the input has none.
+	Documents *DocumentCounts `json:"documents,omitempty"`
 }
 
-// RejectedTotal sums over the reasons.
-func (c Counts) RejectedTotal() int64 {
-	var n int64
-	for _, v := range c.Rejected {
+// DocumentCounts account for every document: In = Written + the sum over Rejected.
+type DocumentCounts struct {
+	In      int64 `json:"in"`
+	Written int64 `json:"written"`
+	// Incomplete are those of the written that lost an image (--missing-image drop-element).
+	Incomplete int64            `json:"incomplete"`
+	Rejected   map[string]int64 `json:"rejected"` // by reason
+}
+
+func total(byReason map[string]int64) (n int64) {
+	for _, v := range byReason {
 		n += v
 	}
 	return n
 }
 
+// RejectedTotal sums over the reasons.
+func (c *DocumentCounts) RejectedTotal() int64 { return total(c.Rejected) }
+
+// Reject counts a document that is not written.
+func (c *DocumentCounts) Reject(r Reason) {
+	c.In++
+	if c.Rejected == nil {
+		c.Rejected = map[string]int64{}
+	}
+	c.Rejected[string(r)]++
+}
+
+func (c *DocumentCounts) check() error {
+	if c.In != c.Written+c.RejectedTotal() || c.Incomplete > c.Written {
+		return fmt.Errorf("schemas: %d documents in, but %d written (%d of them incomplete) and %d rejected: documents are missing",
+			c.In, c.Written, c.Incomplete, c.RejectedTotal())
+	}
+	return nil
+}
+
+// RejectedTotal sums over the reasons.
+func (c Counts) RejectedTotal() int64 { return total(c.Rejected) }
+
 // Check is the accounting that every run ends with.
 func (c Counts) Check() error {
 	if c.In != c.Encoded+c.RejectedTotal() {
 		return fmt.Errorf("schemas: %d rows in, but %d encoded and %d rejected: rows are missing", c.In, c.Encoded, c.RejectedTotal())
+	}
+	if c.Documents != nil {
+		return c.Documents.check()
 	}
 	return nil
 }
@@ -48,6 +84,24 @@ func (c Counts) Check() error {
 func (c *Counts) Add(other Counts) {
 	c.In += other.In
 	c.Encoded += other.Encoded
+	if c.Rejected == nil {
+		c.Rejected = map[string]int64{}
+	}
+	for k, v := range other.Rejected {
+		c.Rejected[k] += v
+	}
+	if d := other.Documents; d != nil {
+		if c.Documents == nil {
+			c.Documents = new(DocumentCounts)
+		}
+		c.Documents.add(*d)
+	}
+}
+
+func (c *DocumentCounts) add(other DocumentCounts) {
+	c.In += other.In
+	c.Written += other.Written
+	c.Incomplete += other.Incomplete
 	if c.Rejected == nil {
 		c.Rejected = map[string]int64{}
 	}
@@ -66,6 +120,8 @@ type Manifest struct {
 	Units    int      `json:"units"`
 	Counts   Counts   `json:"counts"`
 	Files    []File   `json:"files"` // sorted by path
+	// Vocabulary says what the ids of a sequence table mean.
+	Vocabulary *Vocabulary `json:"vocabulary,omitempty"`
 	// Model is the argument that named the weights, Input the patterns, Command the whole command line.
 	Model   string   `json:"model"`
 	Input   []string `json:"input"`

@@ -66,6 +66,8 @@ type PlanRow struct {
 	// Bytes and Rows size the work; Rows is -1 where the format does not tell before reading.
 	Bytes int64 `parquet:"bytes"`
 	Rows  int64 `parquet:"rows"`
+	// Repeat is the how-manieth reading of the range this is (interleave's weights above 1); 0 is the first.
+	Repeat int32 `parquet:"repeat"`
 }
 
 // DocumentRow is one row of the document table: an input of several images or texts, in order. Its images stand in the code
@@ -102,9 +104,9 @@ const (
 
 // SequenceRow is one row of the sequence table: a training sequence of a language model.
 type SequenceRow struct {
-	InputIDs []int32 `parquet:"input_ids,list"`
+	InputIDs []int32 `parquet:"input_ids,list,dict"`
 	// Labels are the ids to predict, -100 where there is no loss. The first is always -100.
-	Labels []int32 `parquet:"labels,list"`
+	Labels []int32 `parquet:"labels,list,dict"`
 	// Images are the offsets of every <img> in InputIDs.
 	Images []int32 `parquet:"images,list"`
 	// Keys are those of the images, or of the document or text.
@@ -114,12 +116,12 @@ type SequenceRow struct {
 
 // PackedRow is a row of several sequences, one after another.
 type PackedRow struct {
-	InputIDs []int32  `parquet:"input_ids,list"`
-	Labels   []int32  `parquet:"labels,list"`
+	InputIDs []int32  `parquet:"input_ids,list,dict"`
+	Labels   []int32  `parquet:"labels,list,dict"`
 	Images   []int32  `parquet:"images,list"`
 	Keys     []string `parquet:"keys,list"`
 	Length   int32    `parquet:"length"`
 	// PositionIDs restart at 0 with every sequence; SequenceLengths add up to Length.
-	PositionIDs     []int32 `parquet:"position_ids,list"`
+	PositionIDs     []int32 `parquet:"position_ids,list,dict"`
 	SequenceLengths []int32 `parquet:"sequence_lengths,list"`
 }

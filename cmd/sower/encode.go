@@ -181,7 +181,7 @@ func (o *encodeOptions) execute(cmd *cobra.Command) error {
 	m := schemas.Manifest{Version: schemas.ManifestVersion, Tool: tool(), Pipeline: "encode", Identity: p.config.Identity, Units: p.plan.Units,
 		Model: o.model, Input: o.input, Command: os.Args, Runner: o.run.runner}
 	return o.run.launch(cmd, &job{
-		what: "encode", id: p.config.RunID, out: p.out, plan: p.plan, manifest: m, card: encodeCard(p),
+		what: "encode", id: p.config.RunID, out: p.out, plan: p.plan, manifest: m,
 		build: func(s beam.Scope, branches int, mo manifest.Options) error {
 			return pipeline.Build(s, pipeline.Options{Config: p.config, Branches: branches, Manifest: mo})
 		},

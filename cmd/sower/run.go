@@ -32,7 +32,6 @@ type job struct {
 	out      *blob.Bucket
 	plan     *plan.Plan
 	manifest schemas.Manifest
-	card     string
 	build    func(beam.Scope, int, manifest.Options) error
 	forget   func() // drops what the run kept in this process
 }
@@ -82,7 +81,7 @@ func (f *runFlags) launch(cmd *cobra.Command, j *job) error {
 	defer progress.Forget(j.id)
 	defer j.forget()
 	p, s := beam.NewPipelineWithRoot()
-	err = j.build(s, runner.Branches(f.config), manifest.Options{RunID: j.id, Output: j.out.URL(), Manifest: j.manifest, Card: j.card, MaxFailureRate: f.maxFail})
+	err = j.build(s, runner.Branches(f.config), manifest.Options{RunID: j.id, Output: j.out.URL(), Manifest: j.manifest, MaxFailureRate: f.maxFail})
 	if err != nil {
 		return err
 	}

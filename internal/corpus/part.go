@@ -182,7 +182,13 @@ func open(r blob.Reader, options ...parquet.FileOption) (f *parquet.File, err er
 }
 
 // Read yields the rows of a part in order, a few at a time; it never holds the file.
-func Read[T any](ctx context.Context, b *blob.Bucket, name string, yield func(T) error) (err error) {
+func Read[T any](ctx context.Context, b *blob.Bucket, name string, yield func(T) error) error {
+	return ReadRange(ctx, b, name, 0, -1, yield)
+}
+
+// ReadRange yields the rows [from, to) of a part; to -1 is its end. T may have fewer columns than the file: the others are
+// not read.
+func ReadRange[T any](ctx context.Context, b *blob.Bucket, name string, from, to int64, yield func(T) error) (err error) {
 	r, err := b.Open(ctx, name)
 	if err != nil {
 		return err
@@ -199,16 +205,28 @@ func Read[T any](ctx context.Context, b *blob.Bucket, name string, yield func(T)
 	}()
 	pq := parquet.NewGenericReader[T](f)
 	defer pq.Close()
-	for {
-		// Fresh rows each time: the receiver may keep slices of them.
-		rows := make([]T, writeRows)
+	if from > 0 {
+		if err := pq.SeekToRow(from); err != nil {
+			return fmt.Errorf("corpus: %s: row %d: %w", name, from, err)
+		}
+	}
+	for to < 0 || from < to {
+		n := writeRows
+		if to >= 0 {
+			n = int(min(int64(n), to-from))
+		}
+		rows := make([]T, n) // fresh each time: the receiver may keep slices of them
 		n, err := pq.Read(rows)
 		for _, row := range rows[:n] {
 			if err := yield(row); err != nil {
 				return err
 			}
 		}
+		from += int64(n)
 		if err == io.EOF {
+			if to >= 0 && from < to {
+				return fmt.Errorf("corpus: %s: %d rows, want %d: %w", name, from, to, ErrDamaged)
+			}
 			return nil
 		}
 		if err != nil {
@@ -218,6 +236,7 @@ func Read[T any](ctx context.Context, b *blob.Bucket, name string, yield func(T)
 			return err
 		}
 	}
+	return nil
 }
 
 // Digest hashes a committed file.

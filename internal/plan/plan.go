@@ -71,12 +71,30 @@ func Build(ranges iter.Seq2[shards.Range, error], unitBytes int64, options map[s
 	return p, nil
 }
 
+// Dealt makes a plan of rows that have their units already, in order of unit.
+func Dealt(rows []schemas.PlanRow, options map[string]string) (*Plan, error) {
+	if len(rows) == 0 {
+		return nil, errors.New("plan: the input has no rows")
+	}
+	p := &Plan{Rows: rows, Exact: true, Digest: digest(rows, options)}
+	for i, r := range rows {
+		if i > 0 && r.Unit < rows[i-1].Unit {
+			return nil, fmt.Errorf("plan: row %d of unit %d comes after unit %d", i, r.Unit, rows[i-1].Unit)
+		}
+		p.Units = int(r.Unit) + 1
+		p.Bytes += r.Bytes
+		p.Known += max(r.Rows, 0)
+		p.Exact = p.Exact && r.Rows >= 0
+	}
+	return p, nil
+}
+
 func digest(rows []schemas.PlanRow, options map[string]string) string {
 	h := sha256.New()
 	enc := json.NewEncoder(h) // one line a value, maps sorted by key
 	enc.Encode(options)
 	for _, r := range rows {
-		enc.Encode([]any{r.Unit, r.Source, r.Format, r.Size, r.Start, r.End, r.FirstRow})
+		enc.Encode([]any{r.Unit, r.Source, r.Format, r.Size, r.Start, r.End, r.FirstRow, r.Repeat})
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

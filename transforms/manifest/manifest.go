@@ -13,6 +13,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
 	"sower/internal/blob"
+	"sower/internal/card"
 	"sower/internal/corpus"
 	"sower/internal/progress"
 	"sower/schemas"
@@ -28,7 +29,6 @@ type Options struct {
 	RunID    string
 	Output   string
 	Manifest schemas.Manifest // all but counts, files and times
-	Card     string           // README.md with %COUNTS% where the counts go; "" for none
 	// MaxFailureRate refuses to call a run a success when a larger share of all its rows failed (filters are no failures).
 	MaxFailureRate float64
 }
@@ -103,8 +103,12 @@ func Commit(ctx context.Context, b *blob.Bucket, o Options, infos []corpus.UnitI
 	if err != nil {
 		return err
 	}
-	if o.Card != "" {
-		if err := b.WriteAll(ctx, "README.md", []byte(Card(o.Card, m.Counts))); err != nil {
+	descriptions, err := card.Files(&m)
+	if err != nil {
+		return err
+	}
+	for name, text := range descriptions {
+		if err := b.WriteAll(ctx, name, text); err != nil {
 			return err
 		}
 	}

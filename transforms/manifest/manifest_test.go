@@ -19,7 +19,7 @@ func info(unit int, encoded int64, rejected map[string]int64) corpus.UnitInfo {
 }
 
 func options(limit float64) Options {
-	return Options{RunID: "r", Card: "# card\n" + counts, MaxFailureRate: limit, Manifest: schemas.Manifest{Version: schemas.ManifestVersion, Units: 3, Started: "2026-01-01T00:00:00Z"}}
+	return Options{RunID: "r", MaxFailureRate: limit, Manifest: schemas.Manifest{Pipeline: "encode", Version: schemas.ManifestVersion, Units: 3, Started: "2026-01-01T00:00:00Z"}}
 }
 
 func TestCommit(t *testing.T) {
