@@ -21,7 +21,12 @@ type parquetFormat struct{}
 func (parquetFormat) Name() string { return "parquet" }
 
 func (f parquetFormat) Split(ctx context.Context, o *Options, s Source, target int64) ([]Range, error) {
-	whole := Range{Source: s, Format: f.Name(), End: -1, Bytes: s.Size, Rows: -1}
+	return splitRowGroups(ctx, o, f.Name(), s, target)
+}
+
+// splitRowGroups cuts a Parquet file at row groups, for the format of this name.
+func splitRowGroups(ctx context.Context, o *Options, name string, s Source, target int64) ([]Range, error) {
+	whole := Range{Source: s, Format: name, End: -1, Bytes: s.Size, Rows: -1}
 	src, bad, err := openSource(ctx, o, s)
 	if err != nil {
 		return nil, err
@@ -41,7 +46,7 @@ func (f parquetFormat) Split(ctx context.Context, o *Options, s Source, target i
 		return []Range{whole}, nil
 	}
 	var ranges []Range
-	cur := Range{Source: s, Format: f.Name()}
+	cur := Range{Source: s, Format: name}
 	left := s.Size
 	groups := file.RowGroups()
 	for i, g := range groups {
@@ -56,7 +61,7 @@ func (f parquetFormat) Split(ctx context.Context, o *Options, s Source, target i
 		cur.End = int64(i) + 1
 		if cur.Bytes >= target && i+1 < len(groups) {
 			ranges = append(ranges, cur)
-			cur = Range{Source: s, Format: f.Name(), Start: cur.End, FirstRow: cur.FirstRow + cur.Rows}
+			cur = Range{Source: s, Format: name, Start: cur.End, FirstRow: cur.FirstRow + cur.Rows}
 		}
 	}
 	cur.Bytes += left // magic, footer, indexes

@@ -54,12 +54,41 @@ func sniff(ctx context.Context, b *blob.Bucket, name string) (string, error) {
 		return "webdataset", nil
 	case bytes.HasPrefix(bytes.TrimLeft(bytes.TrimPrefix(p, utf8BOM), " \r\n"), []byte("{")):
 		return "jsonl", nil
+	case bytes.HasPrefix(bytes.TrimLeft(bytes.TrimPrefix(p, utf8BOM), " \t\r\n"), []byte("[")):
+		return "llava", nil // the only format that is an array
 	case bytes.HasPrefix(p, []byte("\xff\xd8\xff")), bytes.HasPrefix(p, []byte("\x89PNG\r\n")), bytes.HasPrefix(p, []byte("GIF8")),
 		bytes.HasPrefix(p, []byte("BM")), len(p) >= 12 && string(p[:4]) == "RIFF" && string(p[8:12]) == "WEBP":
 		return "folder", nil
 	}
 	return "", fmt.Errorf("%s: cannot tell its format from its name or its first bytes; say which with --format (have: %s)%s",
 		name, strings.Join(Formats(), ", "), compressedHint(p))
+}
+
+// documents says which format of documents a file is of, when a reader of pairs would take it, too; else "".
+func documents(ctx context.Context, b *blob.Bucket, info blob.Info, base string) (string, error) {
+	src, bad, err := openSource(ctx, &Options{Root: b}, Source{Name: info.Name, Size: info.Size, Tag: info.Tag})
+	if err != nil || bad != nil {
+		return "", err
+	}
+	defer src.Close()
+	for _, name := range Formats() {
+		f, ok := formats[name].(documentFormat)
+		if ok && slices.Contains(f.bases(), base) && f.guess(src, base) {
+			return name, src.err
+		}
+	}
+	return "", src.err
+}
+
+// isOf says whether a file's extension is one that files of a format have.
+func isOf(format, ext string) bool {
+	if formatByExt[ext] == format {
+		return true
+	}
+	f, ok := formats[format].(documentFormat)
+	return ok && slices.ContainsFunc(f.bases(), func(base string) bool {
+		return base == formatByExt[ext] || base == strings.TrimSuffix(ext, ".gz")
+	})
 }
 
 // errMixed marks folders and wildcards that hold files of several formats.
@@ -96,6 +125,9 @@ func choose(pattern string, files []found, format string) (selection, error) {
 	for _, f := range files {
 		ext := shardExt(f.info.Name)
 		name := formatByExt[ext]
+		if format != "" && isOf(format, ext) {
+			name = format
+		}
 		stem, _ := cutExt(f.info.Name)
 		switch {
 		case name == "parquet" && stems[stem] && format != "parquet":

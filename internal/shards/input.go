@@ -93,7 +93,7 @@ type pattern struct {
 // folders), and braces ({00000..00063}, {a,b}), all of one store. A hidden file must be named by a pattern with "/." in it.
 //
 // A file that is named and is not there is an error, and so is a pattern that matches nothing. The format is guessed by
-// name, of named files also by content, unless format says it. A folder or glob must hold files of one format besides
+// name, of named files also by content, unless format says it; whether they hold documents, by the content of the first. A folder or glob must hold files of one format besides
 // what is known to go with them; files of different formats are read together when each is named by a pattern of its own.
 func Resolve(ctx context.Context, patterns []string, format string) (*Input, error) {
 	if len(patterns) == 0 {
@@ -126,7 +126,7 @@ func Resolve(ctx context.Context, patterns []string, format string) (*Input, err
 		return nil, fmt.Errorf("shards: input: %w", err)
 	}
 	defer store.Close()
-	r := resolver{ctx: ctx, store: store, format: format, files: map[string]found{}}
+	r := resolver{ctx: ctx, store: store, format: format, files: map[string]found{}, looked: map[[2]string]string{}}
 	for _, p := range all {
 		if err := r.add(p); err != nil {
 			return nil, fmt.Errorf("shards: input %w", err)
@@ -184,6 +184,7 @@ type resolver struct {
 	roots   []string         // folder before the first wildcard, per pattern
 	missing []string
 	notes   []string
+	looked  map[[2]string]string // formats of documents found, by folder and format by name
 }
 
 func (r *resolver) add(p pattern) error {
@@ -214,9 +215,32 @@ func (r *resolver) addFile(p pattern, info blob.Info) error {
 			return err
 		}
 	}
+	if r.format == "" {
+		// One look for each folder: thousands of files may be named.
+		key := [2]string{path.Dir(info.Name), f.format}
+		d, known := r.looked[key]
+		if !known {
+			var err error
+			if d, err = r.documents(p.arg, info, f.format); err != nil {
+				return err
+			}
+			r.looked[key] = d
+		}
+		f.format = d
+	}
 	r.files[info.Name] = f
 	r.roots = append(r.roots, path.Dir(info.Name))
 	return nil
+}
+
+// documents is the format of a file that looks like pairs of this format by name and like documents by content.
+func (r *resolver) documents(arg string, info blob.Info, format string) (string, error) {
+	d, err := documents(r.ctx, r.store, info, format)
+	if err != nil || d == "" {
+		return format, err
+	}
+	r.notes = append(r.notes, fmt.Sprintf("%s: read as documents (%s), because of what %s holds; --format %s reads pairs", arg, d, path.Base(info.Name), format))
+	return d, nil
 }
 
 func (r *resolver) addFolder(p pattern) error {
@@ -307,6 +331,12 @@ func (r *resolver) choose(arg string, files []found, hidden int) error {
 		return err
 	}
 	r.notes = append(r.notes, sel.notes...)
+	if r.format == "" {
+		first := slices.MinFunc(sel.files, func(a, b found) int { return cmp.Compare(a.info.Name, b.info.Name) })
+		if sel.format, err = r.documents(arg, first.info, sel.format); err != nil {
+			return err
+		}
+	}
 	for _, f := range sel.files {
 		if _, twice := r.files[f.info.Name]; !twice {
 			f.format = sel.format

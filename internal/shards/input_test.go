@@ -66,7 +66,7 @@ func TestResolve(t *testing.T) {
 		{name: "no such folder", tree: []string{"d/a.tar"}, patterns: "e d", err: "1 file is not there: e"},
 		{name: "unknown content", tree: []string{"d/a.bin"}, patterns: "d/a.bin", err: "--format"},
 		{name: "format of unknown names", tree: []string{"d/a.bin", "d/b.bin"}, patterns: "d/*", format: "webdataset", root: "d", want: "a.bin:webdataset b.bin:webdataset"},
-		{name: "unknown format", tree: []string{"a.tar"}, patterns: "a.tar", format: "zip", err: `no format "zip" (have: csv, folder, jsonl, parquet, tsv, webdataset)`},
+		{name: "unknown format", tree: []string{"a.tar"}, patterns: "a.tar", format: "zip", err: `no format "zip" (have: csv, edit, folder, jsonl, llava, mint1t, mmc4, obelics, parquet, tsv, webdataset)`},
 		{name: "brackets in a name", tree: []string{"a [1].tar"}, patterns: "a\u00a0[1].tar", want: "a [1].tar:webdataset"},
 		{name: "class", tree: []string{"a1.tar", "a2.tar", "a3.tar"}, patterns: "a[12].tar", want: "a1.tar:webdataset a2.tar:webdataset"},
 		{name: "braces in names", tree: []string{"{x}1.tar", "{x}2.tar"}, patterns: "{x}*.tar", want: "{x}1.tar:webdataset {x}2.tar:webdataset"},

@@ -7,7 +7,8 @@ import (
 	"sower/schemas"
 )
 
-// Pair is one input row: an image and what is known about it, or the reason why there is none.
+// Pair is one input row: an image and what is known about it, or the reason why there is none. A row of a document
+// format is several Pairs of one Row: its images in order, and last the document itself (Doc).
 type Pair struct {
 	Key      string  // the input's own key (docs/formats.md, code table); need not be unique
 	Source   string  // input file, relative to the input's root
@@ -16,6 +17,23 @@ type Pair struct {
 	Text     *string // caption; nil where the input has none
 	Metadata string  // JSON object of the row's other fields with sorted keys, "" for none
 	Reject   *Fault  // set when the reader itself found the row unusable; Image is then nil
+
+	// Document is the key of the document that the Pair belongs to, nil for a plain pair. Position is the image's place in
+	// it from 0, or DocumentPosition.
+	Document *string
+	Position int32
+	// Doc is set on the last Pair of a document. A document that cannot be read is one Pair with DocumentPosition and
+	// Reject, and no image of it comes before.
+	Doc *Document
+}
+
+// DocumentPosition is the Position of the Pair that stands for a document as a whole, and of its reject.
+const DocumentPosition = -1
+
+// Document is a row of several images and texts. The image elements have each of the positions of its images once.
+type Document struct {
+	Kind     string // schemas.DocumentInterleaved, DocumentConversation or DocumentEdit
+	Elements []schemas.Element
 }
 
 // Fault is a row's defect in the terms of the reject table.
@@ -56,4 +74,20 @@ type Format interface {
 	// the rest of the range is one such Pair with reason unreadable_source. An error is yielded only for what is not the
 	// data's fault (storage failed, ctx cancelled), is the last thing yielded and fails the unit.
 	Read(ctx context.Context, o *Options, r Range) iter.Seq2[Pair, error]
+}
+
+// documentFormat is a Format whose rows are documents.
+type documentFormat interface {
+	Format
+	// guess says whether a file is of this format, which a reader of pairs would take, too: base is its name. It opens
+	// the file through src; what cannot be told is false.
+	guess(src *source, base string) bool
+	// bases are the formats whose file extensions this one's files have.
+	bases() []string
+}
+
+// HasDocuments says whether the rows of a format are documents.
+func HasDocuments(format string) bool {
+	_, ok := formats[format].(documentFormat)
+	return ok
 }

@@ -68,6 +68,10 @@ type columnReader struct {
 	meta     *pqformat.ColumnMetaData
 	rows     int64 // of the row group
 	repeated bool
+	// limit bounds the bytes of a repeated column's row that are kept, 0 for none; over says that the last row passed it.
+	// A few bytes of a file can stand for any number of values.
+	limit int64
+	over  bool
 
 	pages  parquet.Pages
 	page   parquet.Page
@@ -148,8 +152,15 @@ func (c *columnReader) read(v []parquet.Value) ([]parquet.Value, error) {
 		c.i++
 		return append(v, c.buf[c.i-1]), nil
 	}
+	size := int64(0)
+	c.over = false
 	for {
-		v = append(v, c.buf[c.i].Clone()) // the next value may be on the next page
+		if size += 64; c.buf[c.i].Kind() == parquet.ByteArray || c.buf[c.i].Kind() == parquet.FixedLenByteArray {
+			size += int64(len(c.buf[c.i].ByteArray()))
+		}
+		if c.over = c.over || c.limit > 0 && size > c.limit; !c.over {
+			v = append(v, c.buf[c.i].Clone()) // the next value may be on the next page
+		}
 		c.i++
 		if c.i == c.n {
 			if err := c.fill(); err == io.EOF {

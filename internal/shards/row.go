@@ -80,6 +80,7 @@ type imageFolder struct {
 	dir   string // below b, "" or with a slash at its end
 	root  string // ImageRoot as given, "" where paths are relative to the source
 	limit int64
+	tar   *imageTar // the images are members of an archive instead
 }
 
 // openImageFolder finds the folder that image paths are relative to: ImageRoot, else the source's own.
@@ -88,6 +89,15 @@ func openImageFolder(ctx context.Context, o *Options, source string) (*imageFold
 	if o.ImageRoot == "" {
 		f.dir, _ = path.Split(source)
 		return f, nil
+	}
+	if strings.HasSuffix(strings.ToLower(o.ImageRoot), ".tar") {
+		err := f.openRootTar(ctx, o.ImageRoot)
+		if err != nil {
+			return nil, fmt.Errorf("shards: image root: %w", err)
+		}
+		if f.tar != nil {
+			return f, nil
+		}
 	}
 	b, err := blob.OpenBucket(ctx, o.ImageRoot)
 	if err != nil {
@@ -98,6 +108,9 @@ func openImageFolder(ctx context.Context, o *Options, source string) (*imageFold
 }
 
 func (f *imageFolder) Close() error {
+	if f.tar != nil {
+		f.tar.src.Close()
+	}
 	if f.root == "" {
 		return nil // the run's root, which is not ours to close
 	}
@@ -118,6 +131,9 @@ func (f *imageFolder) read(ctx context.Context, name string) ([]byte, *Fault, er
 	clean := path.Clean(name)
 	if err := blob.CheckName(clean); err != nil || strings.HasPrefix(name, "/") {
 		return nil, fault(schemas.UnsafeName, "image path %q leaves its folder", name), nil
+	}
+	if f.tar != nil {
+		return f.tar.read(clean, f.limit)
 	}
 	return readImage(ctx, f.b, f.dir+clean, f.limit)
 }
@@ -234,6 +250,11 @@ func (f fields) fieldImage(ctx context.Context, o *Options, folder *imageFolder)
 // decodeRow reads one JSON object. Fields that are too long for metadata are left out, but for those that may be the
 // row's image or caption.
 func decodeRow(o *Options, p []byte) (fields, *Fault) {
+	return decodeObject(p, func(name string) bool { return mayBeUsed(o, name) })
+}
+
+// decodeObject reads one JSON object and leaves out what is too long for metadata, unless keep says that it is used.
+func decodeObject(p []byte, keep func(name string) bool) (fields, *Fault) {
 	var bad *Fault
 	if !utf8.Valid(p) {
 		bad = fault(schemas.TextNotUTF8, "the line is not UTF-8")
@@ -250,7 +271,7 @@ func decodeRow(o *Options, p []byte) (fields, *Fault) {
 	}
 	f := fields{}
 	for _, name := range slices.Sorted(maps.Keys(raw)) {
-		if len(raw[name]) > maxFieldBytes && !mayBeUsed(o, name) {
+		if len(raw[name]) > maxFieldBytes && !keep(name) {
 			f.skip(name)
 			continue
 		}

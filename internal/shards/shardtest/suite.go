@@ -21,8 +21,30 @@ type Want struct {
 	Image    []byte
 	Text     string         // "" expects none, or an empty one
 	Metadata string         // compared when not ""
-	Reject   schemas.Reason // "" expects an image
+	Reject   schemas.Reason // "" expects an image, or a document
 	Detail   string         // part of the reject's detail
+	// Elements expects a document as a whole, as Elements writes it; Position is compared with a document's images. Key
+	// is the document's, too.
+	Elements string
+	Position int32
+}
+
+// Elements is a document in one line: its kind, and each text in quotes and image by position, behind its role.
+func Elements(d *shards.Document) string {
+	s := d.Kind
+	for _, e := range d.Elements {
+		s += " "
+		if e.Role != nil {
+			s += *e.Role + ":"
+		}
+		if e.Text != nil {
+			s += fmt.Sprintf("%q", *e.Text)
+		}
+		if e.Image != nil {
+			s += fmt.Sprint(*e.Image)
+		}
+	}
+	return s
 }
 
 // Case is one source (an object of Store) and the rows that reading it must give.
@@ -67,7 +89,7 @@ func Read(t testing.TB, f shards.Format, o *shards.Options, s shards.Source, tar
 		t.Fatalf("split at %d: no ranges", target)
 	}
 	var rows []shards.Pair
-	var total int64
+	var total, row int64
 	at := ranges[0].Start
 	for i, r := range ranges {
 		if r.Source != s || r.Format != f.Name() {
@@ -77,20 +99,30 @@ func Read(t testing.TB, f shards.Format, o *shards.Options, s shards.Source, tar
 			t.Errorf("split at %d: range %d is [%d, %d), want it to start at %d", target, i, r.Start, r.End, at)
 		}
 		at, total = r.End, total+r.Bytes
-		if r.FirstRow != int64(len(rows)) {
-			t.Errorf("split at %d: range %d starts at row %d, want %d", target, i, r.FirstRow, len(rows))
+		if r.FirstRow != row {
+			t.Errorf("split at %d: range %d starts at row %d, want %d", target, i, r.FirstRow, row)
 		}
 		n := int64(0)
+		var images []shards.Pair // of the document at hand
 		for p, err := range f.Read(t.Context(), o, r) {
 			if err != nil {
 				t.Fatalf("read range %d at target %d: %v", i, target, err)
 			}
-			if p.Row != int64(len(rows)) || p.Source != s.Name {
-				t.Errorf("target %d: got row %d of %q, want %d of %q", target, p.Row, p.Source, len(rows), s.Name)
+			if p.Row != row || p.Source != s.Name {
+				t.Errorf("target %d: got row %d of %q, want %d of %q", target, p.Row, p.Source, row, s.Name)
 			}
 			checkPair(t, p)
 			rows = append(rows, p)
+			if isImage := checkDocument(t, shards.HasDocuments(f.Name()), p, images); isImage {
+				images = append(images, p)
+				continue
+			}
+			images = nil
+			row++
 			n++
+		}
+		if len(images) > 0 {
+			t.Errorf("target %d: the last document of range %d has images and no end", target, i)
 		}
 		if r.Rows >= 0 && r.Rows != n {
 			t.Errorf("split at %d: range %d says %d rows, reading gave %d", target, i, r.Rows, n)
@@ -114,7 +146,7 @@ func checkPair(t testing.TB, p shards.Pair) {
 		if p.Image != nil || p.Reject.Detail == "" || !slices.Contains(schemas.Reasons, p.Reject.Reason) {
 			t.Errorf("row %d: bad reject %+v with %d image bytes", p.Row, p.Reject, len(p.Image))
 		}
-	} else if len(p.Image) == 0 {
+	} else if len(p.Image) == 0 && p.Doc == nil {
 		t.Errorf("row %d: neither image nor reject", p.Row)
 	}
 	for _, s := range texts {
@@ -124,6 +156,52 @@ func checkPair(t testing.TB, p shards.Pair) {
 	}
 }
 
+// checkDocument checks what holds for every Pair of a document, images being those of it before. It reports whether p is
+// one more image of it.
+func checkDocument(t testing.TB, documents bool, p shards.Pair, images []shards.Pair) (isImage bool) {
+	t.Helper()
+	if !documents {
+		if p.Document != nil || p.Doc != nil || p.Position != 0 {
+			t.Errorf("row %d: a document in a format of pairs", p.Row)
+		}
+		return false
+	}
+	if p.Document == nil || *p.Document != p.Key || p.Text != nil || len(images) > 0 && *images[0].Document != *p.Document {
+		t.Fatalf("row %d: document %v, key %q, text %v", p.Row, p.Document, p.Key, p.Text)
+	}
+	if p.Position != shards.DocumentPosition {
+		if p.Position != int32(len(images)) || p.Doc != nil {
+			t.Errorf("row %d: position %d after %d images, document %v", p.Row, p.Position, len(images), p.Doc)
+		}
+		return true
+	}
+	if p.Reject != nil {
+		if len(images) > 0 || p.Doc != nil {
+			t.Errorf("row %d: rejected by the reader after %d images", p.Row, len(images))
+		}
+		return false
+	}
+	if p.Doc == nil || len(p.Image) > 0 || len(p.Doc.Elements) == 0 {
+		t.Fatalf("row %d: no document, or an image in it", p.Row)
+	}
+	used := make([]int, len(images))
+	for _, e := range p.Doc.Elements {
+		switch {
+		case e.Type == schemas.ElementText && e.Text != nil && e.Image == nil && utf8.ValidString(*e.Text):
+		case e.Type == schemas.ElementImage && e.Image != nil && e.Text == nil && int(*e.Image) < len(images) && *e.Image >= 0:
+			used[*e.Image]++
+		default:
+			t.Errorf("row %d: element %+v", p.Row, e)
+		}
+	}
+	for i, n := range used {
+		if n != 1 {
+			t.Errorf("row %d: image %d stands %d times in the document", p.Row, i, n)
+		}
+	}
+	return false
+}
+
 // Describe is a row in one line, for comparing.
 func Describe(p shards.Pair) string {
 	s := fmt.Sprintf("%d %q image=%x", p.Row, p.Key, p.Image)
@@ -131,6 +209,12 @@ func Describe(p shards.Pair) string {
 		s += fmt.Sprintf(" text=%q", *p.Text)
 	}
 	s += " " + p.Metadata
+	if p.Document != nil {
+		s += fmt.Sprintf(" document=%q %d", *p.Document, p.Position)
+	}
+	if p.Doc != nil {
+		s += " " + Elements(p.Doc)
+	}
 	if p.Reject != nil {
 		s += fmt.Sprintf(" reject=%s %q %v", p.Reject.Reason, p.Reject.Detail, p.Reject.Retryable)
 	}
@@ -197,6 +281,17 @@ func (c *Case) compare(t *testing.T, rows []shards.Pair) {
 		}
 		if p.Reject != nil {
 			reason, detail = p.Reject.Reason, p.Reject.Detail
+		}
+		elements := ""
+		if p.Doc != nil {
+			elements = Elements(p.Doc)
+		}
+		position := w.Position
+		if p.Position == shards.DocumentPosition {
+			position = p.Position
+		}
+		if elements != w.Elements || p.Position != position {
+			t.Errorf("row %d:\n got %.600s\nwant %s at %d", i, Describe(p), w.Elements, w.Position)
 		}
 		if p.Key != w.Key || string(p.Image) != string(w.Image) || text != w.Text || reason != w.Reject ||
 			!strings.Contains(detail, w.Detail) || w.Metadata != "" && p.Metadata != w.Metadata {

@@ -1,0 +1,465 @@
+package shards
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"strconv"
+	"strings"
+
+	"sower/schemas"
+)
+
+func init() { Register(mint1t{}) }
+
+// mint1t reads MINT-1T's tars (https://github.com/mlfoundations/MINT-1T; its issue 10 and the data sets' pages say how
+// they are made): a document is KEY.json with the lists texts and images of one length, of which exactly one is not null
+// at each index, and KEY.tiff, which holds the images as frames in their order. What stands in images is a name, such as
+// page_0_image_85. The HTML part is Parquet without images: that is obelics.
+//
+// Tars made from it have files instead of frames. The image that is the n-th not null, from 0, is the first of
+//
+//	KEY.NAME.EXT, KEY/NAME.EXT, or a member that is named exactly NAME or NAME.EXT
+//	KEY_n.EXT, KEY.n.EXT
+//	KEY.EXT, where it is the only image
+//	frame n of KEY.tiff (or .tif)
+//
+// A document's members are neighbours, in any order. ImageColumn and TextColumn name other lists than images and texts.
+// Frames become BMP files of the same pixels, for pictures of 8 bits a channel.
+type mint1t struct{}
+
+func (mint1t) Name() string    { return "mint1t" }
+func (mint1t) bases() []string { return []string{"webdataset"} }
+
+func (mint1t) guess(src *source, base string) bool {
+	stream, err := tarStream(src, Range{End: -1})
+	if err != nil {
+		return false
+	}
+	w := tarWalker{s: stream}
+	for range 16 {
+		m, err := w.next()
+		if err != nil {
+			return false
+		}
+		if _, ext, ok := splitMember(m.name); ok && ext == "json" && m.kind == memberFile && m.size <= maxJSONBytes {
+			data, err := w.content()
+			if err != nil {
+				return false
+			}
+			f, _ := decodeSidecar(m.name, data)
+			_, texts := f["texts"].([]any)
+			_, images := f["images"].([]any)
+			return texts && images
+		}
+	}
+	return false
+}
+
+// mintGroup is the members of one document.
+type mintGroup struct {
+	key     string
+	json    bool
+	names   map[string]bool
+	members []mintMember
+}
+
+// mintMember is a file of a document: a place in the tar, or its bytes where the tar cannot be read again.
+type mintMember struct {
+	name string
+	extent
+	data []byte
+	bad  *Fault
+}
+
+// mintStem is the key that a member belongs to, should no .json have said it yet: without a number behind "_".
+func mintStem(stem string) string {
+	if i := strings.LastIndexByte(stem, '_'); i > 0 && isNumber(stem[i+1:]) {
+		return stem[:i]
+	}
+	return stem
+}
+
+func isNumber(s string) bool {
+	return s != "" && len(s) <= 9 && strings.Trim(s, "0123456789") == ""
+}
+
+// belongs says whether a member continues the document; only names decide, so that Split and Read agree.
+func (g *mintGroup) belongs(name, stem string, isJSON bool) bool {
+	if g.names[name] {
+		return false
+	}
+	if isJSON {
+		return !g.json && (stem == g.key || stem == mintStem(g.key))
+	}
+	if g.json {
+		rest, ok := strings.CutPrefix(stem, g.key)
+		return ok && (rest == "" || rest[0] == '/' && strings.IndexByte(rest[1:], '/') < 0 || rest[0] == '_' && isNumber(rest[1:]))
+	}
+	return stem == g.key || mintStem(stem) == mintStem(g.key)
+}
+
+func (g *mintGroup) add(name, stem string, isJSON bool) {
+	if isJSON {
+		g.json, g.key = true, stem
+	}
+	if len(g.names) <= maxElements {
+		g.names[name] = true
+	}
+}
+
+// walkMint walks the documents' members from where w stands. begin is called for the first of a document, then member for
+// each. The error that ends it is io.EOF, damage or the store's.
+func walkMint(w *tarWalker, begin func(m tarMember) error, member func(m tarMember, ext string) error) error {
+	var g *mintGroup
+	for {
+		m, err := w.next()
+		if err != nil {
+			return err
+		}
+		stem, ext, ok := splitMember(m.name)
+		if !ok || m.kind == memberOther {
+			continue
+		}
+		name, isJSON := stem+"."+ext, ext == "json"
+		if g == nil || !g.belongs(name, stem, isJSON) {
+			g = &mintGroup{key: stem, names: map[string]bool{}}
+			if err := begin(m); err != nil {
+				return err
+			}
+		}
+		g.add(name, stem, isJSON)
+		if err := member(m, ext); err != nil {
+			return err
+		}
+	}
+}
+
+func (f mint1t) Split(ctx context.Context, o *Options, s Source, target int64) ([]Range, error) {
+	whole := Range{Source: s, Format: f.Name(), End: s.Size, Bytes: s.Size, Rows: -1}
+	src, bad, err := openSource(ctx, o, s)
+	if err != nil {
+		return nil, err
+	}
+	if bad != nil {
+		return []Range{whole}, nil
+	}
+	defer src.Close()
+	zipped, err := isGzip(src)
+	if err != nil {
+		return nil, err
+	}
+	if zipped {
+		whole.End = -1
+		return []Range{whole}, nil
+	}
+	if s.Size <= target {
+		return []Range{whole}, nil
+	}
+	var ranges []Range
+	cur := Range{Source: s, Format: f.Name(), Rows: -1}
+	row := int64(0)
+	w := &tarWalker{s: newWindow(src, 0, s.Size, splitAhead)}
+	err = walkMint(w, func(m tarMember) error {
+		if row > cur.FirstRow && m.start-cur.Start >= target {
+			cur.End, cur.Rows = m.start, row-cur.FirstRow
+			cur.Bytes = cur.End - cur.Start
+			ranges = append(ranges, cur)
+			cur = Range{Source: s, Format: f.Name(), Start: m.start, FirstRow: row, Rows: -1}
+		}
+		row++
+		return nil
+	}, func(tarMember, string) error { return nil })
+	var d *damage
+	if err != io.EOF && !errors.As(err, &d) {
+		return nil, err
+	}
+	cur.End = s.Size
+	cur.Bytes = cur.End - cur.Start
+	if err == io.EOF {
+		cur.Rows = row - cur.FirstRow
+	}
+	return append(ranges, cur), nil
+}
+
+// errStop ends a walk whose receiver wants no more.
+var errStop = errors.New("stop")
+
+func (mint1t) Read(ctx context.Context, o *Options, r Range) iter.Seq2[Pair, error] {
+	return func(yield func(Pair, error) bool) {
+		src, bad, err := openSource(ctx, o, r.Source)
+		if err != nil {
+			yield(Pair{}, err)
+			return
+		}
+		if bad != nil {
+			yield(lostDocument(Pair{Source: r.Source.Name, Row: r.FirstRow, Reject: bad}), nil)
+			return
+		}
+		defer src.Close()
+		if src.size == 0 {
+			yield(lostDocument(lost(r.Source.Name, "", r.FirstRow, &damage{what: "the file is empty"})), nil)
+			return
+		}
+		stream, err := tarStream(src, r)
+		if err != nil && src.err != nil {
+			yield(Pair{}, src.err)
+			return
+		}
+		if err != nil {
+			yield(lostDocument(lost(r.Source.Name, "", r.FirstRow, err)), nil)
+			return
+		}
+		_, zipped := stream.(*pipe)
+		var (
+			w   = &tarWalker{s: stream}
+			doc *mintDocument
+			row = r.FirstRow
+		)
+		emit := func() error {
+			d := newDraft(r.Source.Name, row, schemas.DocumentInterleaved)
+			doc.draft(o, d)
+			doc, row = nil, row+1
+			if !d.emit(ctx, yield) {
+				return errStop
+			}
+			return nil
+		}
+		err = walkMint(w, func(m tarMember) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if doc != nil {
+				if err := emit(); err != nil {
+					return err
+				}
+			}
+			doc = &mintDocument{src: src, limit: o.maxImageBytes()}
+			return nil
+		}, func(m tarMember, ext string) error { return doc.add(m, ext, w, zipped) })
+		if err == errStop {
+			return
+		}
+		if src.err != nil {
+			yield(Pair{}, src.err)
+			return
+		}
+		if err := ctx.Err(); err != nil {
+			yield(Pair{}, err)
+			return
+		}
+		var d *damage
+		if errors.As(err, &d) && d.afterEnd || err == io.EOF {
+			if doc != nil && emit() != nil {
+				return
+			}
+			if err == io.EOF {
+				return
+			}
+		}
+		if d == nil {
+			err = &damage{off: stream.offset(), what: err.Error() + " (offset after decompression)"}
+		}
+		key, what := "", "all after it is lost"
+		if doc != nil {
+			key, what = doc.key(), "this document and all after it are lost"
+		}
+		yield(lostDocument(lost(r.Source.Name, key, row, fmt.Errorf("%w; %s", err, what))), nil)
+	}
+}
+
+// mintDocument collects the members of a document.
+type mintDocument struct {
+	src    *source
+	limit  int64
+	stem   string // of the .json, else of the first member
+	meta   fields // nil until the .json came
+	bad    *Fault
+	images []mintMember
+	other  []string
+	held   int64
+}
+
+func (d *mintDocument) key() string { return cleanKey(d.stem) }
+
+func (d *mintDocument) add(m tarMember, ext string, w *tarWalker, zipped bool) error {
+	stem, _, _ := splitMember(m.name)
+	if d.stem == "" || ext == "json" {
+		d.stem = stem
+	}
+	fail := func(f *Fault) {
+		if d.bad == nil {
+			d.bad = f
+		}
+	}
+	if unsafeName(m.name) {
+		fail(fault(schemas.UnsafeName, "member %q leaves its folder", m.name))
+		return nil
+	}
+	if ext == "json" {
+		switch {
+		case m.kind != memberFile:
+			fail(fault(schemas.UnreadableSource, "%s is a %s", m.name, m.kind))
+		case m.size > maxJSONBytes:
+			fail(fault(schemas.TooLarge, "%s is %d bytes, more than %d", m.name, m.size, maxJSONBytes))
+		default:
+			data, err := w.content()
+			if err != nil {
+				return err
+			}
+			var bad *Fault
+			if d.meta, bad = decodeSidecar(m.name, data); bad != nil {
+				fail(bad)
+			}
+		}
+		return nil
+	}
+	last := ext[strings.LastIndexByte(ext, '.')+1:]
+	if !slices.Contains(imageExts, last) && !isTIFF(last) {
+		if len(d.other) < maxSkipped {
+			d.other = append(d.other, m.name)
+		}
+		return nil
+	}
+	if len(d.images) == maxElements {
+		fail(fault(schemas.TooLarge, "more than %d images", maxElements))
+		return nil
+	}
+	f := mintMember{name: m.name, extent: extent{m.body, m.size}}
+	switch {
+	case m.kind != memberFile:
+		f.bad = fault(schemas.NoImage, "%s is a %s", m.name, m.kind)
+	case zipped && m.size > 0 && m.size <= d.limit:
+		if d.held += m.size; d.held > maxDocumentBytes {
+			f.bad = fault(schemas.TooLarge, "%s: the images of the document are more than %d bytes, in a compressed archive", m.name, maxDocumentBytes)
+			break
+		}
+		var err error
+		if f.data, err = w.content(); err != nil {
+			return err
+		}
+	}
+	d.images = append(d.images, f)
+	return nil
+}
+
+func isTIFF(ext string) bool { return ext == "tiff" || ext == "tif" }
+
+// draft puts the document together.
+func (d *mintDocument) draft(o *Options, out *draft) {
+	out.key, out.bad = d.key(), d.bad
+	if d.meta == nil {
+		out.faultf(schemas.MissingColumn, "no %s.json with texts and images", d.stem)
+		return
+	}
+	out.meta = d.meta
+	if o.KeyColumn != "" {
+		out.takeKey(o)
+	}
+	texts, _ := out.listOf(out.meta, o.TextColumn, "texts")
+	images, _ := out.listOf(out.meta, o.ImageColumn, "images")
+	for _, name := range d.other {
+		out.meta.skip(name)
+	}
+	if out.bad != nil {
+		return
+	}
+	find := d.finder()
+	count := 0
+	for _, v := range images {
+		if v != nil && v != "" {
+			count++
+		}
+	}
+	out.parallel(texts, images, func(n, index int, v any) draftImage {
+		name, ok := v.(string)
+		if !ok {
+			out.faultf(schemas.UnreadableSource, "index %d of the images is no name", index)
+			return draftImage{}
+		}
+		meta := fields{}
+		if len(name) <= 4096 {
+			meta["name"] = name
+		}
+		m, frame := find(name, n, count)
+		return draftImage{meta: meta, load: func() ([]byte, *Fault, error) {
+			if m == nil {
+				return nil, fault(schemas.NoImage, "no file for image %d, %q", n, name), nil
+			}
+			data, bad, err := d.content(m)
+			if bad == nil && err == nil && frame >= 0 {
+				m.data = data // the other frames are asked for next
+				data, bad = tiffFrame(m.name, data, frame, d.limit)
+			}
+			return data, bad, err
+		}}
+	})
+}
+
+// finder gives the member of an image by its name and number, and the frame in it where it is a TIFF, else -1.
+func (d *mintDocument) finder() func(name string, n, count int) (*mintMember, int) {
+	byName, byNumber := map[string]*mintMember{}, map[int]*mintMember{}
+	var own, tiff *mintMember
+	for i := range d.images {
+		m := &d.images[i]
+		path := strings.TrimPrefix(m.name, "./")
+		rest, _ := strings.CutPrefix(path, d.stem)
+		cut := strings.LastIndexByte(rest, '.')
+		ext := strings.ToLower(rest[cut+1:])
+		token := strings.TrimLeft(rest[:max(cut, 0)], "./_")
+		set := func(name string) {
+			if byName[name] == nil {
+				byName[name] = m
+			}
+		}
+		set(path)
+		set(path[:strings.LastIndexByte(path, '.')])
+		if token != "" {
+			set(token)
+			set(token + "." + ext)
+		}
+		switch n, err := strconv.Atoi(token); {
+		case token == "" && isTIFF(ext):
+			tiff = m
+		case token == "" && own == nil:
+			own = m
+		case err == nil && isNumber(token) && byNumber[n] == nil:
+			byNumber[n] = m
+		}
+	}
+	frameOf := func(m *mintMember, n int) int {
+		if isTIFF(strings.ToLower(m.name[strings.LastIndexByte(m.name, '.')+1:])) {
+			return n
+		}
+		return -1
+	}
+	return func(name string, n, count int) (*mintMember, int) {
+		if m := byName[name]; m != nil {
+			return m, frameOf(m, 0)
+		}
+		if m := byNumber[n]; m != nil {
+			return m, frameOf(m, 0)
+		}
+		if own != nil && count == 1 {
+			return own, -1
+		}
+		if tiff != nil {
+			return tiff, n
+		}
+		return nil, -1
+	}
+}
+
+// content reads a member.
+func (d *mintDocument) content(m *mintMember) ([]byte, *Fault, error) {
+	if m.bad != nil {
+		return nil, m.bad, nil
+	}
+	if m.data != nil {
+		return m.data, nil, nil
+	}
+	return readExtent(d.src, m.name, m.extent, d.limit)
+}
