@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/spf13/cobra"
@@ -36,6 +37,7 @@ type encodeOptions struct {
 	unitBytes sizeFlag
 	maxPixels int64
 	maxBytes  sizeFlag
+	missing   string
 	dryRun    bool
 }
 
@@ -44,18 +46,22 @@ func newEncode() *cobra.Command {
 	o := encodeOptions{unitBytes: 16 << 20, maxBytes: sizeFlag(limits.MaxImageBytes)}
 	cmd := &cobra.Command{
 		Use:   "encode --input PATTERN --output FOLDER --model WEIGHTS",
-		Short: "Encode image-text pairs into SEED codes",
+		Short: "Encode image-text pairs and documents into SEED codes",
 		Long: `Encode reads image-text pairs and writes one row an image with its 32 codes (data/), one row with a reason for every
 row that has none (rejects/), a card and, last, a manifest. Input rows = encoded + rejected, always.
 
 Inputs: WebDataset tars (.tar, .tar.gz), Parquet (img2dataset, Hugging Face), JSONL, CSV, TSV, and folders of images with
 .txt or .json beside them or a metadata file. Patterns know *, ?, **, {a,b} and {00000..00063}.
 
+Documents of several images and texts are read as well: MMC4 (mmc4), OBELICS (obelics), MINT-1T (mint1t), conversations as
+LLaVA has them (llava) and image edits (edit). They go to documents/, and their images to the same tables as pairs.
+
 Killed or interrupted, the same command finishes the job with the same bytes. Another model, filter or input is refused.`,
 		Example: `  sower encode --input 'shards/{00000..00063}.tar' --output corpus --model weights/
   sower encode --input photos/ --output corpus --model standin:seed2:0 --resize bilinear --dry-run
   sower encode --input data.jsonl --image-column file --text-column title --output corpus --model seed2/
-  sower encode --input 'laion/*.tar' --output corpus --model seed2/ --min-side 180 --max-aspect 1.82 --min-similarity 0.25`,
+  sower encode --input 'laion/*.tar' --output corpus --model seed2/ --min-side 180 --max-aspect 1.82 --min-similarity 0.25
+  sower encode --input 'mmc4/*.jsonl' --format mmc4 --image-root mmc4-images/ --output documents --model seed2/`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := need(cmd, "input", "output", "model"); err != nil {
@@ -70,11 +76,12 @@ Killed or interrupted, the same command finishes the job with the same bytes. An
 	fs.StringVarP(&o.output, "output", "o", "", "folder for the corpus")
 	fs.StringVarP(&o.model, "model", "m", "", weights.Usage)
 	fs.StringVar(&o.resize, "resize", "bicubic", "filter of the squash to the model's size, as Pillow computes it: bicubic or bilinear")
-	fs.StringVar(&o.format, "format", "", "input format, guessed if not given: webdataset, parquet, jsonl, csv, tsv, folder")
-	fs.StringVar(&o.columns.ImageColumn, "image-column", "", "column, field or extension of the image")
+	fs.StringVar(&o.format, "format", "", "input format, guessed if not given: "+strings.Join(shards.Formats(), ", "))
+	fs.StringVar(&o.columns.ImageColumn, "image-column", "", "column, field or extension of the image; of edits 'source;target'")
 	fs.StringVar(&o.columns.TextColumn, "text-column", "", "column, field or extension of the caption")
 	fs.StringVar(&o.columns.KeyColumn, "key-column", "", "column or field of the key")
-	fs.StringVar(&o.columns.ImageRoot, "image-root", "", "folder that image paths in tables are relative to; default: the table's own")
+	fs.StringVar(&o.columns.ImageRoot, "image-root", "", "folder or .tar that image paths in tables are relative to; default: the table's own folder")
+	fs.StringVar(&o.missing, "missing-image", encode.DropElement, "of a document that lost an image: drop-element keeps the rest, drop-document rejects it")
 	registerFilters(fs, &o.filters)
 	fs.Int64Var(&o.maxPixels, "max-pixels", limits.MaxPixels, "reject images of more pixels, by their header")
 	fs.Var(&o.maxBytes, "max-image-bytes", "reject larger image files")
@@ -101,7 +108,7 @@ func (o *encodeOptions) prepare(ctx context.Context) (p *prepared, err error) {
 	cfg := encode.Config{RunID: newRunID(), Output: absolute(o.output), Model: o.model, Device: o.device.device, Threads: o.device.threads, Batch: o.device.batch,
 		ImageColumn: o.columns.ImageColumn, TextColumn: o.columns.TextColumn, KeyColumn: o.columns.KeyColumn, ImageRoot: absolute(o.columns.ImageRoot),
 		Filters: o.filters, Limits: encode.Limits{MaxPixels: o.maxPixels, MaxImageBytes: int64(o.maxBytes)}, MaxFailureRate: o.run.maxFail,
-		Input: "(unset)", Identity: schemas.Identity{Resize: o.resize}}
+		MissingImage: o.missing, Input: "(unset)", Identity: schemas.Identity{Resize: o.resize}}
 	if err := cfg.Validate(); err != nil { // what can be said without opening anything
 		return nil, usageError{err}
 	}
@@ -131,6 +138,9 @@ func (o *encodeOptions) prepare(ctx context.Context) (p *prepared, err error) {
 	o.columns.Root = in.Root
 	o.columns.ImageRoot = cfg.ImageRoot
 	o.columns.MaxImageBytes = cfg.Limits.MaxImageBytes
+	for _, s := range in.Sources {
+		cfg.Documents = cfg.Documents || shards.HasDocuments(s.Format)
+	}
 	options := cfg.Options()
 	pl, err := plan.Build(in.Ranges(ctx, &o.columns, int64(o.unitBytes)), int64(o.unitBytes), options)
 	if err != nil {
@@ -181,7 +191,7 @@ func (o *encodeOptions) execute(cmd *cobra.Command) error {
 	m := schemas.Manifest{Version: schemas.ManifestVersion, Tool: tool(), Pipeline: "encode", Identity: p.config.Identity, Units: p.plan.Units,
 		Model: o.model, Input: o.input, Command: os.Args, Runner: o.run.runner}
 	return o.run.launch(cmd, &job{
-		what: "encode", id: p.config.RunID, out: p.out, plan: p.plan, manifest: m,
+		what: "encode", documents: p.config.Documents, id: p.config.RunID, out: p.out, plan: p.plan, manifest: m,
 		build: func(s beam.Scope, branches int, mo manifest.Options) error {
 			return pipeline.Build(s, pipeline.Options{Config: p.config, Branches: branches, Manifest: mo})
 		},

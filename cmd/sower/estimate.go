@@ -29,6 +29,13 @@ func (o *encodeOptions) estimate(cmd *cobra.Command, p *prepared) error {
 	if !p.plan.Exact && e.InputBytes > 0 { // formats that do not tell their rows before reading
 		rows = int64(float64(p.plan.Bytes)/e.InputBytes + 0.5)
 	}
+	if p.config.Documents { // the plan counts documents, the sample says how many images they have
+		if rows = 0; p.plan.Exact && e.Documents > 0 {
+			rows = int64(float64(p.plan.Known)*float64(e.Rows)/float64(e.Documents) + 0.5)
+		} else if e.InputBytes > 0 {
+			rows = int64(float64(p.plan.Bytes)/e.InputBytes + 0.5)
+		}
+	}
 	cores := float64(runtime.GOMAXPROCS(0))
 	// Reading and preparing use all cores, and so does the model: on a CPU they add up.
 	perRow := (e.Read+e.Prepare)/cores + e.Encode
@@ -45,11 +52,11 @@ func (o *encodeOptions) estimate(cmd *cobra.Command, p *prepared) error {
 	w := cmd.OutOrStdout()
 	if o.run.json {
 		return writeJSON(w, map[string]any{"dry_run": true, "input": p.config.Input, "output": p.config.Output, "files": len(sources), "formats": formats,
-			"units": p.plan.Units, "input_bytes": p.plan.Bytes, "rows": rows, "rows_exact": p.plan.Exact, "identity": p.config.Identity,
+			"units": p.plan.Units, "input_bytes": p.plan.Bytes, "rows": rows, "rows_exact": p.plan.Exact && !p.config.Documents, "identity": p.config.Identity,
 			"sample": e, "estimated_seconds": seconds, "estimated_output_bytes": size})
 	}
 	about := "about "
-	if p.plan.Exact {
+	if p.plan.Exact && !p.config.Documents {
 		about = ""
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -58,6 +65,9 @@ func (o *encodeOptions) estimate(cmd *cobra.Command, p *prepared) error {
 	fmt.Fprintf(t, "model\t%s (%s)\n", o.model, identityLine(p.config.Identity))
 	fmt.Fprintf(t, "output\t%s\n", p.config.Output)
 	fmt.Fprintf(t, "sample\t%d rows: %d encoded", e.Rows, e.Encoded)
+	if e.Documents > 0 {
+		fmt.Fprintf(t, " (of %d documents)", e.Documents)
+	}
 	for _, r := range schemas.Reasons {
 		if n := e.Rejected[r]; n > 0 {
 			fmt.Fprintf(t, ", %d %s", n, r)

@@ -15,6 +15,7 @@ import (
 	"sower/internal/launch"
 	"sower/internal/plan"
 	"sower/internal/progress"
+	"sower/internal/shards"
 	"sower/schemas"
 )
 
@@ -60,8 +61,10 @@ type report struct {
 	Rejects  int64             `json:"rejects"`
 	Reasons  map[string]int64  `json:"reasons"`
 	Bytes    int64             `json:"bytes"`
-	Codes    *codeUsage        `json:"codes,omitempty"`
-	Examples []example         `json:"examples,omitempty"`
+	// Documents are nil where the corpus has none; Rejects and Reasons are the images'.
+	Documents *schemas.DocumentCounts `json:"documents,omitempty"`
+	Codes     *codeUsage              `json:"codes,omitempty"`
+	Examples  []example               `json:"examples,omitempty"`
 }
 
 type codeUsage struct {
@@ -132,12 +135,21 @@ func inspect(ctx context.Context, b *blob.Bucket, rows int) (*report, error) {
 		usage.Distinct, usage.Of = int64(len(used)), int64(r.Identity.Codes)
 		r.Codes = usage
 	}
+	if r.Documents, err = inspectDocuments(ctx, b, m); err != nil {
+		return nil, err
+	}
 	rejects, err := corpus.Parts(ctx, b, "rejects")
 	if err != nil {
 		return nil, err
 	}
 	for _, p := range rejects {
 		err := corpus.Read(ctx, b, p.Name, func(row schemas.RejectRow) error {
+			if row.Document != nil && row.Position == shards.DocumentPosition {
+				if r.Documents != nil && m == nil {
+					r.Documents.Reject(schemas.Reason(row.Reason))
+				}
+				return nil
+			}
 			r.Rejects++
 			r.Reasons[row.Reason]++
 			return nil
@@ -147,6 +159,27 @@ func inspect(ctx context.Context, b *blob.Bucket, rows int) (*report, error) {
 		}
 	}
 	return r, nil
+}
+
+// inspectDocuments counts the documents: as the manifest says, else those that are there.
+func inspectDocuments(ctx context.Context, b *blob.Bucket, m *schemas.Manifest) (*schemas.DocumentCounts, error) {
+	if m != nil {
+		return m.Counts.Documents, nil
+	}
+	parts, err := corpus.Parts(ctx, b, "documents")
+	if err != nil || len(parts) == 0 {
+		return nil, err
+	}
+	d := &schemas.DocumentCounts{}
+	for _, p := range parts {
+		f, err := corpus.ReadFooter(ctx, b, p.Name)
+		if err != nil {
+			return nil, err
+		}
+		d.Written += f.Rows
+	}
+	d.In = d.Written
+	return d, nil
 }
 
 func (r *report) print(cmd *cobra.Command) {
@@ -164,6 +197,18 @@ func (r *report) print(cmd *cobra.Command) {
 	for _, reason := range schemas.Reasons {
 		if n := r.Reasons[string(reason)]; n > 0 {
 			fmt.Fprintf(w, "  rejected: %s %s\n", reason, progress.Thousands(n))
+		}
+	}
+	if d := r.Documents; d != nil {
+		fmt.Fprintf(w, "  documents %s, rejects %s", progress.Thousands(d.Written), progress.Thousands(d.RejectedTotal()))
+		if d.Incomplete > 0 {
+			fmt.Fprintf(w, ", without some of their images %s", progress.Thousands(d.Incomplete))
+		}
+		fmt.Fprintln(w)
+		for _, reason := range schemas.Reasons {
+			if n := d.Rejected[string(reason)]; n > 0 {
+				fmt.Fprintf(w, "  documents rejected: %s %s\n", reason, progress.Thousands(n))
+			}
 		}
 	}
 	if r.Identity != nil {

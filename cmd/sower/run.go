@@ -34,6 +34,8 @@ type job struct {
 	manifest schemas.Manifest
 	build    func(beam.Scope, int, manifest.Options) error
 	forget   func() // drops what the run kept in this process
+	// documents says that the plan's rows are documents, so that how many images come is not known.
+	documents bool
 }
 
 // patience is how long an interrupted run waits for workers to put down what they hold.
@@ -88,7 +90,7 @@ func (f *runFlags) launch(cmd *cobra.Command, j *job) error {
 	stop := func() {}
 	if !f.quiet {
 		total := progress.Total{Bytes: j.plan.Bytes, Units: j.plan.Units}
-		if j.plan.Exact {
+		if j.plan.Exact && !j.documents {
 			total.Rows = j.plan.Known
 		}
 		stop = progress.Show(cmd.ErrOrStderr(), j.what, r, total)
@@ -132,6 +134,18 @@ func (f *runFlags) summary(w io.Writer, j *job, m *schemas.Manifest) error {
 	for _, r := range schemas.Reasons {
 		if n := m.Counts.Rejected[string(r)]; n > 0 {
 			row("rejected: "+string(r), n)
+		}
+	}
+	if d := m.Counts.Documents; d != nil {
+		row("documents in", d.In)
+		row("written", d.Written)
+		if d.Incomplete > 0 {
+			row("of them without some images", d.Incomplete)
+		}
+		for _, r := range schemas.Reasons {
+			if n := d.Rejected[string(r)]; n > 0 {
+				row("rejected: "+string(r), n)
+			}
 		}
 	}
 	t.Flush()

@@ -52,13 +52,16 @@ func splits(m *schemas.Manifest, globs map[string]string) []split {
 	return out
 }
 
-// header writes the YAML block.
-func header(b *strings.Builder, tags []string, list []split) {
+// header writes the YAML block; more are lines of further configurations.
+func header(b *strings.Builder, tags []string, list []split, more ...string) {
 	b.WriteString("---\nconfigs:\n- config_name: default\n  data_files:\n")
 	for _, s := range list {
 		if s.rows > 0 || len(list) == 1 { // the loader refuses a split without rows
 			fmt.Fprintf(b, "  - split: %s\n    path: %s\n", s.name, s.glob)
 		}
+	}
+	for _, line := range more {
+		b.WriteString(line + "\n")
 	}
 	var rows int64
 	b.WriteString("tags:\n")
@@ -107,7 +110,11 @@ func made(b *strings.Builder, v any) {
 
 func encode(m *schemas.Manifest) []byte {
 	var b strings.Builder
-	header(&b, []string{"seed-tokens", "image-text"}, splits(m, map[string]string{"train": "data/*.parquet"}))
+	var more []string
+	if d := m.Counts.Documents; d != nil && d.Written > 0 { // the loader refuses a split without rows
+		more = []string{"- config_name: documents", "  data_files:", "  - split: train", "    path: documents/*.parquet"}
+	}
+	header(&b, []string{"seed-tokens", "image-text"}, splits(m, map[string]string{"train": "data/*.parquet"}), more...)
 	fmt.Fprintf(&b, "# Image codes\n\nOne row an image of an image-text corpus, made by Sower. The column `codes` holds its SEED codes: %d integers in 0…%d.\n\n",
 		m.Identity.CodesPerImage, m.Identity.Codes-1)
 	table(&b, m.Counts, "encoded")
@@ -125,12 +132,38 @@ SHA-256; it is written last, so a folder without it is not finished.
 | width, height | of the original, in pixels |
 | sha256 | of the image file |
 | metadata | the input's other fields, as JSON |
-
-## What made it
-
 `)
+	documents(&b, m.Counts.Documents)
+	b.WriteString("\n## What made it\n\n")
 	made(&b, m.Identity)
 	return []byte(b.String())
+}
+
+// documents describes the document table; c is nil where there is none.
+func documents(b *strings.Builder, c *schemas.DocumentCounts) {
+	if c == nil {
+		return
+	}
+	b.WriteString("\n## Documents\n\n")
+	fmt.Fprintf(b, "| documents | count |\n| --- | ---: |\n| in | %d |\n| written | %d |\n| of them without some of their images | %d |\n", c.In, c.Written, c.Incomplete)
+	for _, r := range schemas.Reasons {
+		if n := c.Rejected[string(r)]; n > 0 {
+			fmt.Fprintf(b, "| not used: %s | %d |\n", r, n)
+		}
+	}
+	b.WriteString(`
+` + "`documents/`" + ` has one row a document, in the order of ` + "`data/`" + `: the parts of one number belong together, and a document's
+images stand side by side. A document that was rejected has a row of its own in ` + "`rejects/`" + `, with position -1; images of it
+that have codes keep them.
+
+| column | meaning |
+| --- | --- |
+| document | the input's own key, not necessarily unique: source and row join it to its images |
+| source, row | input file and document index in it |
+| kind | interleaved, conversation or edit |
+| elements | texts and images in order: type, text, role, image (the position in ` + "`data/`" + `) |
+| metadata | the input's other fields, as JSON |
+`)
 }
 
 func detokenize(m *schemas.Manifest) []byte {

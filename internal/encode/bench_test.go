@@ -16,7 +16,6 @@ import (
 	"sower/gpu/resident"
 	"sower/internal/blob"
 	"sower/internal/blob/memblob"
-	"sower/internal/corpus"
 	"sower/internal/pixels"
 	"sower/internal/progress"
 	"sower/internal/shards/shardtest"
@@ -85,7 +84,7 @@ func BenchmarkUnit(b *testing.B) {
 		tokens <- true
 		go func() {
 			defer func() { <-tokens }()
-			out, err := corpus.CreateUnit[schemas.CodeRow](context.Background(), w.output, w.cfg.Identity, u, units, "key")
+			out, err := unitOf(w.cfg, units).createOutput(context.Background(), w.output, u)
 			if err == nil {
 				if err = w.rows(context.Background(), ranges, out); err == nil {
 					_, err = out.Commit()
@@ -142,4 +141,10 @@ func tinyWorker(b *testing.B, in *blob.Bucket) *Worker {
 	}
 	b.Cleanup(func() { resident.Release(b.Name()) })
 	return &Worker{cfg: cfg, run: progress.Start(context.Background(), b.Name()), input: in, output: blob.New("mem://out", memblob.New()), engine: e, filter: pixels.Bicubic}
+}
+
+// unitOf is the configuration of a run of so many units.
+func unitOf(c Config, units int) *Config {
+	c.Units = units
+	return &c
 }

@@ -3,6 +3,7 @@
 package encode
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path"
@@ -41,6 +42,11 @@ type Config struct {
 	Units     int
 
 	ImageColumn, TextColumn, KeyColumn string
+
+	// Documents says that the plan has a format of documents, so that units have a part of them. MissingImage is
+	// DropElement, the default where it is "", or DropDocument.
+	Documents    bool
+	MissingImage string
 
 	Model    string // --model argument, opened anew on each worker and checked against Identity
 	Device   string
@@ -88,6 +94,9 @@ func (c *Config) Options() map[string]string {
 	if c.Filters.Dedup {
 		o["dedup"] = "true"
 	}
+	if c.Documents || c.MissingImage == DropDocument {
+		o["missing_image"] = cmp.Or(c.MissingImage, DropElement)
+	}
 	number("max_pixels", float64(c.Limits.MaxPixels))
 	number("max_image_bytes", float64(c.Limits.MaxImageBytes))
 	return o
@@ -120,6 +129,9 @@ func (c *Config) Validate() error {
 	}
 	if c.Limits.MaxPixels <= 0 || c.Limits.MaxImageBytes <= 0 {
 		bad("--max-pixels %d, --max-image-bytes %d: want more than 0", c.Limits.MaxPixels, c.Limits.MaxImageBytes)
+	}
+	if m := c.MissingImage; m != "" && m != DropElement && m != DropDocument {
+		bad("--missing-image %q: want %s or %s", m, DropElement, DropDocument)
 	}
 	if _, err := pixels.ParseFilter(c.Identity.Resize); err != nil {
 		bad("--resize: %w", err)

@@ -85,12 +85,21 @@ func imageFault(err error) *shards.Fault {
 	return f
 }
 
-// filterText applies the filters that need no pixels.
+// filterText applies the filters that need no pixels. Of an image in a document that is its similarity alone: its texts are
+// the document's.
 func (w *Worker) filterText(it *item) {
+	if it.isDocument() {
+		w.filterDocument(it)
+		return
+	}
 	if it.fault != nil {
 		return
 	}
 	f, text := &w.cfg.Filters, ""
+	if it.pair.Document != nil {
+		w.filterSimilarity(it)
+		return
+	}
 	if it.pair.Text != nil {
 		text = *it.pair.Text
 	}
@@ -102,10 +111,16 @@ func (w *Worker) filterText(it *item) {
 		it.fault = &shards.Fault{Reason: schemas.TextTooLong, Detail: fmt.Sprintf("%d characters, the limit is %d (--max-text)", n, f.MaxText)}
 		return
 	}
-	if f.MinSimilarity != 0 {
-		if s, ok := similarity(it.pair.Metadata); ok && s < f.MinSimilarity {
-			it.fault = &shards.Fault{Reason: schemas.Similarity, Detail: fmt.Sprintf("similarity %v, the least is %v (--min-similarity)", s, f.MinSimilarity)}
-		}
+	w.filterSimilarity(it)
+}
+
+func (w *Worker) filterSimilarity(it *item) {
+	least := w.cfg.Filters.MinSimilarity
+	if least == 0 {
+		return
+	}
+	if s, ok := similarity(it.pair.Metadata); ok && s < least {
+		it.fault = &shards.Fault{Reason: schemas.Similarity, Detail: fmt.Sprintf("similarity %v, the least is %v (--min-similarity)", s, least)}
 	}
 }
 
@@ -145,7 +160,7 @@ func number(raw json.RawMessage) (float64, bool) {
 }
 
 // similarity finds the image-text similarity under the names in use: the largest of all_similarities, else similarity,
-// else score.
+// else score, else MMC4's matched_sim.
 func similarity(metadata string) (float64, bool) {
 	m := fields(metadata)
 	var all []float64
@@ -156,7 +171,7 @@ func similarity(metadata string) (float64, bool) {
 		}
 		return best, true
 	}
-	for _, name := range []string{"similarity", "score", "SCORE"} {
+	for _, name := range []string{"similarity", "score", "SCORE", "matched_sim"} {
 		if v, ok := number(m[name]); ok {
 			return v, true
 		}

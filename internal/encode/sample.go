@@ -13,9 +13,11 @@ import (
 
 // Estimate is what a few rows of an input tell about all of them.
 type Estimate struct {
-	Rows     int                      `json:"rows"`
-	Encoded  int                      `json:"encoded"`
-	Rejected map[schemas.Reason]int64 `json:"rejected"`
+	Rows int `json:"rows"`
+	// Documents are those seen; Rows are their images.
+	Documents int                      `json:"documents,omitempty"`
+	Encoded   int                      `json:"encoded"`
+	Rejected  map[schemas.Reason]int64 `json:"rejected"`
 	// Seconds a row: Read and Prepare on one core, Encode with the whole device.
 	Read, Prepare, Encode float64
 	// Bytes a row of the code table, without compression of texts.
@@ -72,8 +74,13 @@ func Sample(ctx context.Context, cfg Config, units [][]schemas.PlanRow, rows int
 }
 
 func (e *Estimate) add(it *item, read, prepare, encode time.Duration) {
-	e.Rows++
 	e.Read += read.Seconds()
+	if it.isDocument() {
+		e.Documents++
+		e.OutputBytes += float64(documentBytes(&it.pair)) / 2
+		return
+	}
+	e.Rows++
 	e.Prepare += prepare.Seconds()
 	e.Encode += encode.Seconds()
 	e.InputBytes += float64(it.bytes + memberOverhead)
@@ -103,12 +110,14 @@ func (w *Worker) sampleUnit(ctx context.Context, e *Estimate, ranges []schemas.P
 			if err != nil {
 				return err
 			}
-			rows++
+			if pair.Position != shards.DocumentPosition {
+				rows++
+			}
 			it := &item{pair: pair, fault: pair.Reject, bytes: int64(len(pair.Image)), prepared: make(chan struct{})}
 			read := time.Since(began)
 			w.filterText(it)
 			var prepare, encode time.Duration
-			if it.fault == nil {
+			if it.fault == nil && !it.isDocument() {
 				began = time.Now()
 				w.prepare(ctx, it)
 				prepare = time.Since(began)

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -39,6 +38,9 @@ type item struct {
 	codes         resident.Future
 }
 
+// isDocument says that an item is a document as a whole, whose images came before it.
+func (it *item) isDocument() bool { return it.pair.Position == shards.DocumentPosition }
+
 // Unit does one unit: if it is committed already it only says so, else it reads, encodes, writes and commits it. Rows
 // come out in input order whatever finishes first.
 func (w *Worker) Unit(ctx context.Context, unit int) (info corpus.UnitInfo, err error) {
@@ -56,7 +58,7 @@ func (w *Worker) Unit(ctx context.Context, unit int) (info corpus.UnitInfo, err 
 	for _, r := range ranges {
 		size += r.Bytes
 	}
-	done, err := corpus.Committed(ctx, w.output, w.cfg.Identity, corpus.CodeLayout, unit, w.cfg.Units)
+	done, err := corpus.Committed(ctx, w.output, w.cfg.Identity, w.cfg.layout(), unit, w.cfg.Units)
 	if err != nil {
 		return info, err
 	}
@@ -64,7 +66,7 @@ func (w *Worker) Unit(ctx context.Context, unit int) (info corpus.UnitInfo, err 
 		w.run.Unit(true, done.Counts, size)
 		return *done, nil
 	}
-	out, err := corpus.CreateUnit[schemas.CodeRow](ctx, w.output, w.cfg.Identity, unit, w.cfg.Units, "key")
+	out, err := w.cfg.createOutput(ctx, w.output, unit)
 	if err != nil {
 		return info, err
 	}
@@ -83,7 +85,7 @@ func (w *Worker) Unit(ctx context.Context, unit int) (info corpus.UnitInfo, err 
 
 // rows runs the three steps of a unit side by side: reading here in a goroutine, preparing in the process's pool, and
 // writing in order in the caller.
-func (w *Worker) rows(ctx context.Context, ranges []schemas.PlanRow, out *corpus.UnitWriter[schemas.CodeRow]) error {
+func (w *Worker) rows(ctx context.Context, ranges []schemas.PlanRow, out *output) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	queue := make(chan *item, window)
@@ -130,14 +132,17 @@ func (w *Worker) read(ctx context.Context, ranges []schemas.PlanRow, budget *sem
 			w.spend(progress.Read, began)
 			// One image larger than the whole budget passes alone.
 			it := &item{pair: pair, fault: pair.Reject, bytes: min(int64(len(pair.Image)), windowBytes), prepared: make(chan struct{})}
+			if it.isDocument() {
+				it.bytes = min(int64(documentBytes(&pair)), windowBytes)
+			}
 			if err := budget.Acquire(ctx, it.bytes); err != nil {
 				return err
 			}
 			w.filterText(it)
-			if it.fault == nil && w.cfg.Filters.Dedup {
+			if it.fault == nil && w.cfg.Filters.Dedup && pair.Document == nil {
 				it.fault = duplicate(seen, &it.pair)
 			}
-			if it.fault != nil {
+			if it.fault != nil || it.isDocument() {
 				it.pair.Image = nil
 				close(it.prepared)
 			} else if err := do(ctx, func() { w.prepare(ctx, it) }); err != nil {
@@ -180,7 +185,7 @@ func duplicate(seen map[[32]byte]bool, p *shards.Pair) *shards.Fault {
 }
 
 // finish waits for a row and writes it, or its reject.
-func (w *Worker) finish(ctx context.Context, it *item, out *corpus.UnitWriter[schemas.CodeRow]) error {
+func (w *Worker) finish(ctx context.Context, it *item, out *output) error {
 	select {
 	case <-it.prepared:
 	case <-ctx.Done():
@@ -201,18 +206,29 @@ func (w *Worker) finish(ctx context.Context, it *item, out *corpus.UnitWriter[sc
 		codes = r.Codes
 	}
 	p := &it.pair
-	key, source := strings.ToValidUTF8(p.Key, "\uFFFD"), strings.ToValidUTF8(p.Source, "\uFFFD")
+	key, source := utf8Only(p.Key), utf8Only(p.Source)
 	defer w.spend(progress.Write, time.Now())
+	if it.isDocument() {
+		f, err := out.document(p, source, it.fault)
+		if err != nil {
+			return err
+		}
+		if f == nil || it.fault == nil { // written, or rejected for images that were counted one by one
+			w.run.Bytes(it.bytes)
+			return nil
+		}
+		return w.tally(f.Reason, it)
+	}
 	var reason schemas.Reason
 	if f := it.fault; f != nil {
 		reason = f.Reason
-		err := out.Reject(schemas.RejectRow{Key: key, Source: source, Row: p.Row, Reason: string(f.Reason),
-			Detail: strings.ToValidUTF8(f.Detail, "\uFFFD"), Retryable: f.Retryable})
+		err := out.reject(schemas.RejectRow{Key: key, Source: source, Row: p.Row, Document: utf8Pointer(p.Document), Position: p.Position,
+			Reason: string(f.Reason), Detail: utf8Only(f.Detail), Retryable: f.Retryable}, f)
 		if err != nil {
 			return err
 		}
 	} else {
-		row := schemas.CodeRow{Key: key, Source: source, Row: p.Row, Text: p.Text, Codes: codes, Width: int32(it.width), Height: int32(it.height), SHA256: it.sum}
+		row := schemas.CodeRow{Key: key, Source: source, Row: p.Row, Document: utf8Pointer(p.Document), Position: p.Position, Text: p.Text, Codes: codes, Width: int32(it.width), Height: int32(it.height), SHA256: it.sum}
 		size := len(key) + len(p.Metadata) + 2*len(codes) + 128
 		if p.Text != nil {
 			size += len(*p.Text)
@@ -220,7 +236,7 @@ func (w *Worker) finish(ctx context.Context, it *item, out *corpus.UnitWriter[sc
 		if p.Metadata != "" {
 			row.Metadata = &p.Metadata
 		}
-		if err := out.Row(row, size); err != nil {
+		if err := out.row(row, size); err != nil {
 			return err
 		}
 	}

@@ -118,19 +118,27 @@ func Commit(ctx context.Context, b *blob.Bucket, o Options, infos []corpus.UnitI
 // tooMany applies the failure limit to the whole run. Runs of many rows were watched while they ran; this catches the
 // small ones, too.
 func tooMany(c schemas.Counts, limit float64) error {
+	if err := tooManyOf("", c.Rejected, c.In, limit); err != nil || c.Documents == nil {
+		return err
+	}
+	// Documents that lack images were counted by their images; those that cannot be read at all have none.
+	return tooManyOf(" documents", c.Documents.Rejected, c.Documents.In, limit)
+}
+
+func tooManyOf(what string, rejected map[string]int64, in int64, limit float64) error {
 	var failed int64
 	worst := schemas.Reason("")
 	for _, r := range schemas.Reasons {
-		if n := c.Rejected[string(r)]; n > 0 && !r.Filter() {
+		if n := rejected[string(r)]; n > 0 && !r.Filter() {
 			failed += n
-			if worst == "" || n > c.Rejected[string(worst)] {
+			if worst == "" || n > rejected[string(worst)] {
 				worst = r
 			}
 		}
 	}
-	if limit <= 0 || c.In == 0 || float64(failed) <= limit*float64(c.In) {
+	if limit <= 0 || in == 0 || float64(failed) <= limit*float64(in) {
 		return nil
 	}
-	return fmt.Errorf("manifest: %w: %d of %d, most of them %s. See rejects/ for each one; if that is the state of the input, run again with --max-failure-rate 1 (nothing is encoded twice)",
-		ErrFailures, failed, c.In, worst)
+	return fmt.Errorf("manifest: %w: %d of %d%s, most of them %s. See rejects/ for each one; if that is the state of the input, run again with --max-failure-rate 1 (nothing is encoded twice)",
+		ErrFailures, failed, in, what, worst)
 }
