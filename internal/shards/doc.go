@@ -1,12 +1,13 @@
 // Package shards reads image-text pairs from the files people have: WebDataset tars, Parquet, JSONL, CSV and TSV, and
-// plain folders. Every format is one file with one type behind the Format interface, and passes the suite in shardtest.
+// plain folders; and documents of several images and texts: MMC4, OBELICS, MINT-1T, LLaVA's conversations and image edits.
+// Every format is one file with one type behind the Format interface, and passes the suite in shardtest.
 //
 // Resolve turns the command line's patterns into sorted sources, (*Input).Ranges into ranges that start and end between
 // rows, and Read yields a range's pairs. The rows of a source and their numbers do not depend on how it is split.
 //
 // # Bad input
 //
-// Every row of the input comes out once, as a pair or as a reject; only a failed store, a cancelled context and a file
+// Every row of the input comes out once, as a pair, a document or a reject; only a failed store, a cancelled context and a file
 // that is not as long as it was when planned are errors. Pixels are not looked at here: an HTML page named .jpg is passed
 // on. Where a row has several faults, the first in the order of name, columns asked for, text, image is reported (in
 // archives and folders the image goes before the text).
@@ -54,6 +55,33 @@
 //	  image is a URL                             no_image
 //	  base64 or data: URL broken                 undecodable
 //	  byte order mark, CRLF, blank lines         passed over; blank lines are no rows
+//	documents, any format (as above, and)
+//	  lists missing, of other types,             the document: missing_column, unreadable_source; none of its images is read
+//	    or of two lengths
+//	  an index with both or neither of text      the document: unreadable_source ("" beside the other one is a null)
+//	    and image
+//	  more than 65,536 elements, a text above    the document: too_large
+//	    1 MiB or all above 16 MiB, not UTF-8       or text_not_utf8
+//	  no element at all                          the document: no_image
+//	  an image missing, empty, too large,        that image, as in a row of JSONL; the document comes and names it
+//	    its path unsafe
+//	MMC4
+//	  matched_text_index that is no text's       the document: unreadable_source
+//	  archive of images damaged                  images not found in it: unreadable_source
+//	OBELICS
+//	  URL without ImageRoot                      that image: no_image
+//	  embedded row above 1 GiB                   the document: unreadable_source
+//	MINT-1T
+//	  no .json, or broken                        the document: missing_column, unreadable_source
+//	  frame not in its TIFF, TIFF damaged        that image: no_image, undecodable
+//	  pixels of other than 8 bits a channel      that image: unsupported_format
+//	  images above 1 GiB in a tar.gz             those behind: too_large
+//	LLaVA
+//	  other number of <image> than of images     the document: unreadable_source
+//	  element above 64 MiB                       too_large, not held
+//	  array that does not end, data behind it    what is left: one document, unreadable_source
+//	edits
+//	  image or instruction column missing        the document: missing_column
 //	folder
 //	  .json sidecar broken                       unreadable_source
 //	  record in metadata.jsonl or .csv broken    images without an entry: unreadable_source, because it may be theirs
