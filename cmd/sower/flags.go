@@ -94,3 +94,12 @@ func need(cmd *cobra.Command, names ...string) error {
 	}
 	return nil
 }
+
+// hide leaves a flag that a command shares but does not need out of its help.
+func hide(fs *pflag.FlagSet, names ...string) {
+	for _, n := range names {
+		if f := fs.Lookup(n); f != nil {
+			f.Hidden = true
+		}
+	}
+}

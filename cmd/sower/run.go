@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"sort"
 	"text/tabwriter"
 	"time"
@@ -28,10 +30,12 @@ import (
 // job is a pipeline that is ready to run into an output folder.
 type job struct {
 	what     string // "encode"
+	noun     string // of its rows, for progress; "images" if empty
 	id       string
 	out      *blob.Bucket
 	plan     *plan.Plan
 	manifest schemas.Manifest
+	before   func() error // writes what the run needs beside its parts, once it is clear that it may
 	build    func(beam.Scope, int, manifest.Options) error
 	forget   func() // drops what the run kept in this process
 	// documents says that the plan's rows are documents, so that how many images come is not known.
@@ -72,6 +76,11 @@ func (f *runFlags) launch(cmd *cobra.Command, j *job) error {
 		}
 		return f.summary(cmd.OutOrStdout(), j, done)
 	}
+	if j.before != nil {
+		if err := j.before(); err != nil {
+			return err
+		}
+	}
 	began := time.Now()
 	j.manifest.Started = began.UTC().Format(time.RFC3339Nano)
 	// Workers get a context of their own: cancelling the runner's alone would leave them at work.
@@ -89,7 +98,7 @@ func (f *runFlags) launch(cmd *cobra.Command, j *job) error {
 	}
 	stop := func() {}
 	if !f.quiet {
-		total := progress.Total{Bytes: j.plan.Bytes, Units: j.plan.Units}
+		total := progress.Total{Bytes: j.plan.Bytes, Units: j.plan.Units, Noun: j.noun}
 		if j.plan.Exact && !j.documents {
 			total.Rows = j.plan.Known
 		}
@@ -130,10 +139,10 @@ func (f *runFlags) summary(w io.Writer, j *job, m *schemas.Manifest) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(name string, n int64) { fmt.Fprintf(t, "  %s\t%s\t\n", name, progress.Thousands(n)) }
 	row("rows in", m.Counts.In)
-	row(map[string]string{"encode": "encoded", "detokenize": "embedded"}[m.Pipeline], m.Counts.Encoded)
-	for _, r := range schemas.Reasons {
-		if n := m.Counts.Rejected[string(r)]; n > 0 {
-			row("rejected: "+string(r), n)
+	row(map[string]string{"encode": "encoded", "detokenize": "embedded", "interleave": "used"}[m.Pipeline], m.Counts.Encoded)
+	for _, r := range slices.Sorted(maps.Keys(m.Counts.Rejected)) {
+		if n := m.Counts.Rejected[r]; n > 0 {
+			row(map[bool]string{false: "rejected: ", true: "dropped: "}[m.Pipeline == "interleave"]+r, n)
 		}
 	}
 	if d := m.Counts.Documents; d != nil {

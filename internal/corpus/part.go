@@ -164,6 +164,63 @@ func ReadFooter(ctx context.Context, b *blob.Bucket, name string) (*Footer, erro
 	return out, nil
 }
 
+// Sizes reads a part's rows and the uncompressed bytes of one column (a dotted path) from its footer.
+func Sizes(ctx context.Context, b *blob.Bucket, name, column string) (rows, bytes int64, err error) {
+	r, err := b.Open(ctx, name)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer r.Close()
+	f, err := open(r, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+	if err != nil {
+		return 0, 0, fmt.Errorf("corpus: %s: %w", name, err)
+	}
+	for _, g := range f.Metadata().RowGroups {
+		for _, c := range g.Columns {
+			if strings.Join(c.MetaData.PathInSchema, ".") == column {
+				bytes += c.MetaData.TotalUncompressedSize
+			}
+		}
+	}
+	return f.NumRows(), bytes, nil
+}
+
+// Schema reads a part's schema.
+func Schema(ctx context.Context, b *blob.Bucket, name string) (*parquet.Schema, error) {
+	r, err := b.Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	f, err := open(r, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+	if err != nil {
+		return nil, fmt.Errorf("corpus: %s: %w", name, err)
+	}
+	return f.Schema(), nil
+}
+
+// RowGroups lists the stored bytes of each row group of a part.
+func RowGroups(ctx context.Context, b *blob.Bucket, name string) ([]int64, error) {
+	r, err := b.Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	f, err := open(r, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+	if err != nil {
+		return nil, fmt.Errorf("corpus: %s: %w", name, err)
+	}
+	var out []int64
+	for _, g := range f.Metadata().RowGroups {
+		n := int64(0)
+		for _, c := range g.Columns {
+			n += c.MetaData.TotalCompressedSize
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}
+
 // ErrDamaged marks a file that is not whole or not Parquet.
 var ErrDamaged = errors.New("not a whole Parquet file")
 

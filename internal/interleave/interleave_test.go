@@ -80,7 +80,7 @@ var (
 
 func role(e Element, r string) Element { e.Role = r; return e }
 
-func text(s string) Element { return Element{Text: s} }
+func words(s string) Element { return Element{Text: s} }
 
 // TestTemplates is the golden table of id layouts.
 func TestTemplates(t *testing.T) {
@@ -92,17 +92,17 @@ func TestTemplates(t *testing.T) {
 		want     string
 		drop     Drop
 	}{
-		{"caption", nil, []Element{imageA, text("red fox")}, "[BOS] <img> 1 2 </img> ~ r f EOS", ""},
-		{"caption", func(b *Builder) { b.ImageFirst = 0 }, []Element{imageA, text("red fox")}, "[BOS] r f ~ <img> 1 2 </img> EOS", ""},
-		{"caption", func(b *Builder) { b.BOS, b.EOS = false, false }, []Element{imageA, text("red fox")}, "[<img>] 1 2 </img> ~ r f", ""},
-		{"caption", nil, []Element{imageA, text(" \n")}, "", NoText},
-		{"caption", nil, []Element{text("alone")}, "", NoImage},
-		{"seed1", nil, []Element{imageA, text("fox")}, "[BOS] [<img>] [1] [2] [</img>] [~] [A] [p] [o] f EOS", ""},
-		{"seed1", func(b *Builder) { b.ImageFirst = 0 }, []Element{imageA, text("fox")}, "[BOS] [G] [a] [i] [f] [~] <img> 1 2 </img> EOS", ""},
-		{"document", nil, []Element{text("one"), imageA, imageB, text("two"), text("three")}, "[BOS] o ~ <img> 1 2 </img> <img> 3 4 </img> ~ t t EOS", ""},
-		{"document", func(b *Builder) { b.MaxImages = 1 }, []Element{text("one"), imageA, text("two"), text("no"), imageB}, "[BOS] o ~ <img> 1 2 </img> ~ t EOS", ""},
-		{"document", func(b *Builder) { b.MaxImages = 1 }, []Element{imageA, imageB, text("two")}, "[BOS] <img> 1 2 </img> EOS", ""},
-		{"document", func(b *Builder) { b.Swap = 1 }, []Element{imageA, text("two"), imageB, text("x")}, "[BOS] t ~ <img> 1 2 </img> ~ x ~ <img> 3 4 </img> EOS", ""},
+		{"caption", nil, []Element{imageA, words("red fox")}, "[BOS] <img> 1 2 </img> ~ r f EOS", ""},
+		{"caption", func(b *Builder) { b.ImageFirst = 0 }, []Element{imageA, words("red fox")}, "[BOS] r f ~ <img> 1 2 </img> EOS", ""},
+		{"caption", func(b *Builder) { b.BOS, b.EOS = false, false }, []Element{imageA, words("red fox")}, "[<img>] 1 2 </img> ~ r f", ""},
+		{"caption", nil, []Element{imageA, words(" \n")}, "", NoText},
+		{"caption", nil, []Element{words("alone")}, "", NoImage},
+		{"seed1", nil, []Element{imageA, words("fox")}, "[BOS] [<img>] [1] [2] [</img>] [~] [A] [p] [o] f EOS", ""},
+		{"seed1", func(b *Builder) { b.ImageFirst = 0 }, []Element{imageA, words("fox")}, "[BOS] [G] [a] [i] [f] [~] <img> 1 2 </img> EOS", ""},
+		{"document", nil, []Element{words("one"), imageA, imageB, words("two"), words("three")}, "[BOS] o ~ <img> 1 2 </img> <img> 3 4 </img> ~ t t EOS", ""},
+		{"document", func(b *Builder) { b.MaxImages = 1 }, []Element{words("one"), imageA, words("two"), words("no"), imageB}, "[BOS] o ~ <img> 1 2 </img> ~ t EOS", ""},
+		{"document", func(b *Builder) { b.MaxImages = 1 }, []Element{imageA, imageB, words("two")}, "[BOS] <img> 1 2 </img> EOS", ""},
+		{"document", func(b *Builder) { b.Swap = 1 }, []Element{imageA, words("two"), imageB, words("x")}, "[BOS] t ~ <img> 1 2 </img> ~ x ~ <img> 3 4 </img> EOS", ""},
 		{"document", nil, nil, "", NoText},
 		{"conversation", nil, conversation, "[BOS] [U] [~] [<img>] [1] [2] [</img>] [~] [w] [A] c [U] [s] [A] y EOS", ""},
 		{"conversation", nil, conversation[:2], "", NotComplete},
@@ -110,8 +110,8 @@ func TestTemplates(t *testing.T) {
 		{"edit", nil, []Element{role(imageA, "source"), {Text: "bluer", Role: "instruction"}, role(imageB, "target")},
 			"[BOS] [U] [~] [<img>] [1] [2] [</img>] [~] [b] [A] [~] <img> 3 4 </img> EOS", ""},
 		{"edit", nil, []Element{role(imageA, "source"), {Text: "bluer"}}, "", NotComplete},
-		{"text", nil, []Element{text("just words")}, "[BOS] j w EOS", ""},
-		{"text", nil, []Element{text("")}, "", NoText},
+		{"text", nil, []Element{words("just words")}, "[BOS] j w EOS", ""},
+		{"text", nil, []Element{words("")}, "", NoText},
 	} {
 		template, err := Lookup(c.template)
 		if err != nil {
@@ -131,7 +131,7 @@ func TestTemplates(t *testing.T) {
 		}
 	}
 	b := builder()
-	pieces, _ := templates["generate"].Lay(&b, &Record{Identity: "x", Elements: []Element{imageA, text("fox")}})
+	pieces, _ := templates["generate"].Lay(&b, &Record{Identity: "x", Elements: []Element{imageA, words("fox")}})
 	if got := show(join(pieces)); !strings.HasPrefix(got, "[BOS] [U]") || !strings.HasSuffix(got, "[f] [A] [~] <img> 1 2 </img> EOS") {
 		t.Errorf("generate: %s", got)
 	}
@@ -142,7 +142,7 @@ func TestImageFirstIsAShareOfRecords(t *testing.T) {
 	b.ImageFirst = 0.3
 	first := 0
 	for i := range 4000 {
-		pieces, _ := templates["caption"].Lay(&b, &Record{Identity: fmt.Sprintf("a.tar\x00%d", i), Elements: []Element{imageA, text("x")}})
+		pieces, _ := templates["caption"].Lay(&b, &Record{Identity: fmt.Sprintf("a.tar\x00%d", i), Elements: []Element{imageA, words("x")}})
 		if pieces[1].Image {
 			first++
 		}
@@ -169,15 +169,15 @@ func TestFit(t *testing.T) {
 		mode    Overlong
 		want    []string
 	}{
-		{"fits", lay("caption", imageA, text("a")), 8, DropLong, []string{"[BOS] <img> 1 2 </img> ~ a EOS"}},
-		{"dropped", lay("caption", imageA, text("a")), 7, DropLong, nil},
-		{"text shortened", lay("caption", imageA, text("a b c d")), 9, Truncate, []string{"[BOS] <img> 1 2 </img> ~ a b EOS"}},
-		{"image does not fit", lay("document", text("a"), imageA, text("b")), 5, Truncate, []string{"[BOS] a ~ ~ EOS"}},
-		{"text gives way to the image", lay("document", text("a b c d e"), imageA), 9, Truncate, []string{"[BOS] a b c <img> 1 2 </img> EOS"}},
-		{"at element edges", lay("document", text("a b c"), imageA, text("d e")), 8, Split, []string{"[BOS] a b c ~", "[<img>] 1 2 </img> ~ d e EOS"}},
-		{"EOS alone is nothing", lay("document", text("a b c"), imageA), 4, Split, []string{"[BOS]", "[a] b c ~", "[<img>] 1 2 </img>"}},
-		{"a long text in contexts", lay("text", text(long)), 4, Split, []string{"[w] w w w", "[w] w w w", "[w] w EOS"}},
-		{"no image fits", lay("document", imageA, text("a")), 3, Split, nil},
+		{"fits", lay("caption", imageA, words("a")), 8, DropLong, []string{"[BOS] <img> 1 2 </img> ~ a EOS"}},
+		{"dropped", lay("caption", imageA, words("a")), 7, DropLong, nil},
+		{"text shortened", lay("caption", imageA, words("a b c d")), 9, Truncate, []string{"[BOS] <img> 1 2 </img> ~ a b EOS"}},
+		{"image does not fit", lay("document", words("a"), imageA, words("b")), 5, Truncate, []string{"[BOS] a ~ ~ EOS"}},
+		{"text gives way to the image", lay("document", words("a b c d e"), imageA), 9, Truncate, []string{"[BOS] a b c <img> 1 2 </img> EOS"}},
+		{"at element edges", lay("document", words("a b c"), imageA, words("d e")), 8, Split, []string{"[BOS] a b c ~", "[<img>] 1 2 </img> ~ d e EOS"}},
+		{"EOS alone is nothing", lay("document", words("a b c"), imageA), 4, Split, []string{"[BOS]", "[a] b c ~", "[<img>] 1 2 </img>"}},
+		{"a long text in contexts", lay("text", words(long)), 4, Split, []string{"[w] w w w", "[w] w w w", "[w] w EOS"}},
+		{"no image fits", lay("document", imageA, words("a")), 3, Split, nil},
 	} {
 		var got []string
 		for _, p := range fit(c.pieces, c.context, c.mode) {
@@ -206,7 +206,7 @@ func TestFitProperties(t *testing.T) {
 			if r.IntN(3) == 0 {
 				elements = append(elements, Element{Codes: []uint16{uint16(r.IntN(50)), uint16(r.IntN(50)), uint16(r.IntN(50))}, Key: "k"})
 			} else {
-				elements = append(elements, text(strings.Repeat("abcdefgh "[:2+2*r.IntN(4)], 1+r.IntN(6))))
+				elements = append(elements, words(strings.Repeat("abcdefgh "[:2+2*r.IntN(4)], 1+r.IntN(6))))
 			}
 		}
 		pieces, drop := templates["document"].Lay(&b, &Record{Identity: "x", Elements: elements})

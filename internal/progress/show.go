@@ -1,6 +1,7 @@
 package progress
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -16,6 +17,7 @@ type Total struct {
 	Rows  int64 // 0 if unknown
 	Bytes int64
 	Units int
+	Noun  string // of the rows; "images" if empty
 }
 
 // Show reports a run until the returned function is called: in place on a terminal, else a line every ten seconds.
@@ -54,10 +56,10 @@ func Show(w io.Writer, what string, r *Run, total Total) (stop func()) {
 // as done but not towards the rate.
 func Line(what string, s Snapshot, total Total, elapsed time.Duration) string {
 	var b strings.Builder
-	share, known := 0.0, total.Rows
+	share, known, noun := 0.0, total.Rows, cmp.Or(total.Noun, "images")
 	if total.Rows > 0 {
 		share = float64(s.Rows) / float64(total.Rows)
-		fmt.Fprintf(&b, "%s %s/%s images", what, Thousands(s.Rows), Thousands(total.Rows))
+		fmt.Fprintf(&b, "%s %s/%s %s", what, Thousands(s.Rows), Thousands(total.Rows), noun)
 	} else {
 		if total.Units > 0 {
 			share = float64(s.Units) / float64(total.Units)
@@ -65,7 +67,7 @@ func Line(what string, s Snapshot, total Total, elapsed time.Duration) string {
 		if total.Bytes > 0 { // finished rows tell more than finished units while these are few
 			share = max(share, float64(s.Bytes)/float64(total.Bytes))
 		}
-		fmt.Fprintf(&b, "%s %s images", what, Thousands(s.Rows))
+		fmt.Fprintf(&b, "%s %s %s", what, Thousands(s.Rows), noun)
 		if share > 0.005 {
 			known = int64(float64(s.Rows)/share + 0.5)
 			fmt.Fprintf(&b, " of about %s", Thousands(known))
@@ -75,7 +77,7 @@ func Line(what string, s Snapshot, total Total, elapsed time.Duration) string {
 	fresh := s.Rows - s.ResumedRows
 	if secs := elapsed.Seconds(); secs > 0.5 && fresh > 0 {
 		rate := float64(fresh) / secs
-		fmt.Fprintf(&b, "  %s images/s", Rate(rate))
+		fmt.Fprintf(&b, "  %s %s/s", Rate(rate), noun)
 		if known > s.Rows {
 			fmt.Fprintf(&b, "  %s left", Span(float64(known-s.Rows)/rate))
 		}

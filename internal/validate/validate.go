@@ -1,0 +1,274 @@
+// Package validate reads a finished corpus as a stranger would and lists everything that is not as docs/formats.md says: files
+// against the manifest, schemas, identities, and every row.
+package validate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sort"
+	"strings"
+
+	"github.com/parquet-go/parquet-go"
+
+	"sower/internal/blob"
+	"sower/internal/corpus"
+	"sower/internal/launch"
+	"sower/schemas"
+)
+
+// maxProblems is how many problems a report lists; all are counted.
+const maxProblems = 100
+
+// Problem is one thing that is wrong.
+type Problem struct {
+	File string `json:"file"`
+	Row  int64  `json:"row"` // -1 for the whole file
+	What string `json:"what"`
+}
+
+func (p Problem) String() string {
+	if p.Row < 0 {
+		return fmt.Sprintf("%s: %s", p.File, p.What)
+	}
+	return fmt.Sprintf("%s row %d: %s", p.File, p.Row, p.What)
+}
+
+// Report is what was looked at and what was found.
+type Report struct {
+	Folder   string    `json:"folder"`
+	Pipeline string    `json:"pipeline"`
+	Files    int       `json:"files"`
+	Rows     int64     `json:"rows"`
+	Bytes    int64     `json:"bytes"`
+	Problems []Problem `json:"problems"`
+	Total    int       `json:"total_problems"`
+}
+
+// OK reports whether nothing was found.
+func (r *Report) OK() bool { return r.Total == 0 }
+
+type checker struct {
+	ctx    context.Context
+	b      *blob.Bucket
+	m      *schemas.Manifest
+	report *Report
+}
+
+func (c *checker) problem(file string, row int64, format string, args ...any) {
+	c.report.Total++
+	if len(c.report.Problems) < maxProblems {
+		c.report.Problems = append(c.report.Problems, Problem{file, row, fmt.Sprintf(format, args...)})
+	}
+}
+
+// Corpus checks a folder that encode, detokenize or interleave wrote. An error means that it could not be looked at; what is
+// wrong with it stands in the report. progress, if not nil, is called after each file.
+func Corpus(ctx context.Context, b *blob.Bucket, progress func(done, of int)) (*Report, error) {
+	c := &checker{ctx: ctx, b: b, report: &Report{Folder: b.URL()}}
+	m, err := launch.ReadManifest(ctx, b)
+	if errors.Is(err, fs.ErrNotExist) {
+		c.problem(schemas.ManifestName, -1, "is not there: the corpus is not finished")
+		return c.report, nil
+	}
+	if err != nil {
+		c.problem(schemas.ManifestName, -1, "%v", err)
+		return c.report, nil
+	}
+	c.m = m
+	c.report.Pipeline = m.Pipeline
+	if err := m.Counts.Check(); err != nil {
+		c.problem(schemas.ManifestName, -1, "%v", err)
+	}
+	if m.Pipeline == "interleave" && m.Vocabulary == nil {
+		c.problem(schemas.ManifestName, -1, "has no vocabulary")
+		return c.report, nil
+	}
+	if err := c.strangers(); err != nil {
+		return nil, err
+	}
+	rows := map[string]int64{}
+	for i, f := range m.Files {
+		if err := c.file(f); err != nil {
+			return nil, err
+		}
+		rows[folder(f.Path)] += f.Rows
+		if progress != nil {
+			progress(i+1, len(m.Files))
+		}
+	}
+	if m.Pipeline != "interleave" {
+		if got := rows["data"]; got != m.Counts.Encoded {
+			c.problem(schemas.ManifestName, -1, "counts %d encoded rows, its files in data/ have %d", m.Counts.Encoded, got)
+		}
+	}
+	return c.report, nil
+}
+
+func folder(path string) string {
+	f, _, _ := strings.Cut(path, "/")
+	return f
+}
+
+// strangers finds parts that the manifest does not list.
+func (c *checker) strangers() error {
+	listed := map[string]bool{}
+	for _, f := range c.m.Files {
+		if listed[f.Path] {
+			c.problem(schemas.ManifestName, -1, "lists %s twice", f.Path)
+		}
+		listed[f.Path] = true
+	}
+	for _, dir := range []string{"data", "documents", "rejects"} {
+		parts, err := corpus.Parts(c.ctx, c.b, dir)
+		if err != nil {
+			return err
+		}
+		for _, p := range parts {
+			if !listed[p.Name] {
+				c.problem(p.Name, -1, "is not in the manifest")
+			}
+		}
+	}
+	return nil
+}
+
+// file checks one file of the manifest, outside in: there, size, digest, footer, schema, rows.
+func (c *checker) file(f schemas.File) error {
+	info, err := c.b.Stat(c.ctx, f.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		c.problem(f.Path, -1, "is missing")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	c.report.Files++
+	c.report.Bytes += info.Size
+	if info.Size != f.Bytes {
+		c.problem(f.Path, -1, "has %d bytes, the manifest says %d", info.Size, f.Bytes)
+	} else if sum, err := corpus.Digest(c.ctx, c.b, f.Path); err != nil {
+		return err
+	} else if sum != f.SHA256 {
+		c.problem(f.Path, -1, "has SHA-256 %.16s…, the manifest says %.16s…", sum, f.SHA256)
+	}
+	footer, err := corpus.ReadFooter(c.ctx, c.b, f.Path)
+	if errors.Is(err, corpus.ErrDamaged) {
+		c.problem(f.Path, -1, "%v", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if footer.Rows != f.Rows {
+		c.problem(f.Path, -1, "has %d rows, the manifest says %d", footer.Rows, f.Rows)
+	}
+	if err := corpus.SameIdentity(f.Path, footer, c.m.Identity); err != nil {
+		c.problem(f.Path, -1, "%v", err)
+	}
+	if groups, err := corpus.RowGroups(c.ctx, c.b, f.Path); err == nil {
+		for i, g := range groups {
+			if g > 100<<20 {
+				c.problem(f.Path, -1, "row group %d has %d bytes, more than 100 MB", i, g)
+			}
+		}
+	}
+	before := c.report.Total
+	err = c.rows(f.Path, footer)
+	if errors.Is(err, corpus.ErrDamaged) || err != nil && c.ctx.Err() == nil {
+		if c.report.Total == before || errors.Is(err, corpus.ErrDamaged) {
+			c.problem(f.Path, -1, "cannot be read: %v", err)
+		}
+		return nil
+	}
+	return err
+}
+
+// rows checks schema and rows of a file by the table that its folder holds.
+func (c *checker) rows(name string, footer *corpus.Footer) error {
+	switch dir := folder(name); {
+	case dir == "rejects":
+		return table(c, name, c.reject)
+	case dir == "documents":
+		return table(c, name, c.document)
+	case c.m.Pipeline == "detokenize":
+		return table(c, name, c.embedding)
+	case c.m.Pipeline == "interleave":
+		c.vocabulary(name, footer)
+		if c.m.Identity.Options["pack"] == "true" {
+			return table(c, name, c.packed)
+		}
+		return table(c, name, c.sequence)
+	default:
+		return table(c, name, (&codeTable{c: c}).row)
+	}
+}
+
+// table compares a file's schema with that of T and calls check with every row.
+func table[T any](c *checker, name string, check func(name string, n int64, row *T)) error {
+	var zero T
+	want := parquet.SchemaOf(zero)
+	got, err := corpus.Schema(c.ctx, c.b, name)
+	if err != nil {
+		return err
+	}
+	if diff := schemaDiff(want, got); diff != "" {
+		c.problem(name, -1, "schema: %s", diff)
+		return nil
+	}
+	n := int64(0)
+	return corpus.Read(c.ctx, c.b, name, func(row T) error {
+		check(name, n, &row)
+		n++
+		c.report.Rows++
+		return nil
+	})
+}
+
+// schemaDiff says which columns are missing, extra or of another type.
+func schemaDiff(want, got *parquet.Schema) string {
+	columns := func(s *parquet.Schema) map[string]string {
+		m := map[string]string{}
+		for _, f := range s.Fields() {
+			m[f.Name()] = typeOf(f)
+		}
+		return m
+	}
+	a, b := columns(want), columns(got)
+	var diff []string
+	for name, t := range a {
+		switch {
+		case b[name] == "":
+			diff = append(diff, fmt.Sprintf("column %s is missing", name))
+		case b[name] != t:
+			diff = append(diff, fmt.Sprintf("column %s is %s, want %s", name, b[name], t))
+		}
+	}
+	for name := range b {
+		if a[name] == "" {
+			diff = append(diff, fmt.Sprintf("column %s is extra", name))
+		}
+	}
+	sort.Strings(diff)
+	return strings.Join(diff, "; ")
+}
+
+// typeOf writes a column's type, its nesting included.
+func typeOf(n parquet.Node) string {
+	s := ""
+	if n.Optional() {
+		s = "optional "
+	}
+	if n.Repeated() {
+		s += "repeated "
+	}
+	if n.Leaf() {
+		return s + n.Type().String()
+	}
+	s += "group("
+	for _, f := range n.Fields() {
+		s += f.Name() + " " + typeOf(f) + ","
+	}
+	return s + ")"
+}
