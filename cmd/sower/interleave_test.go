@@ -1,0 +1,257 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"sort"
+	"strings"
+	"testing"
+
+	"sower/internal/blob"
+	"sower/internal/corpus"
+	"sower/schemas"
+)
+
+// encoded is a corpus of n small pictures with captions.
+func encoded(t testing.TB, n int) string {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "codes")
+	must(t, "encode", "-q", "-i", pictures(t, 2, n/2), "-o", out, "-m", tiny, "--unit-bytes", "16KiB")
+	return out
+}
+
+// texts writes JSON lines and returns their folder.
+func textLines(t testing.TB, n int) string {
+	t.Helper()
+	dir := t.TempDir()
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "{\"id\":\"t%d\",\"text\":\"line %d says %s\"}\n", i, i, strings.Repeat("so ", i%40))
+	}
+	writeFile(t, dir, "lines.jsonl", []byte(b.String()))
+	return filepath.Join(dir, "*.jsonl")
+}
+
+// sequences reads one split, cutting packed rows apart.
+func sequences(t testing.TB, dir, split string) (out []schemas.SequenceRow) {
+	t.Helper()
+	ctx := context.Background()
+	b, err := blob.OpenBucket(ctx, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	parts, err := corpus.Parts(ctx, b, "data")
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed := readManifest(t, dir).Identity.Options["pack"] == "true"
+	for _, p := range parts {
+		if !strings.HasPrefix(p.Name, "data/"+split+"-") {
+			continue
+		}
+		if !packed {
+			err = corpus.Read(ctx, b, p.Name, func(r schemas.SequenceRow) error { out = append(out, r); return nil })
+		} else {
+			err = corpus.Read(ctx, b, p.Name, func(r schemas.PackedRow) error {
+				at := int32(0)
+				for _, n := range r.SequenceLengths {
+					s := schemas.SequenceRow{InputIDs: r.InputIDs[at : at+n], Labels: r.Labels[at : at+n], Length: n}
+					for _, im := range r.Images {
+						if im >= at && im < at+n {
+							s.Images = append(s.Images, im-at)
+						}
+					}
+					out = append(out, s)
+					at += n
+				}
+				return nil
+			})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+// plain writes sequences without their keys and order, for comparing as sets.
+func plain(rows []schemas.SequenceRow) []string {
+	var out []string
+	for _, r := range rows {
+		out = append(out, fmt.Sprint(r.InputIDs, r.Labels, append([]int32{}, r.Images...)))
+	}
+	sort.Strings(out)
+	return out
+}
+
+func TestInterleaveSameBytes(t *testing.T) {
+	codes, lines := encoded(t, 80), textLines(t, 300)
+	args := func(out string, more ...string) []string {
+		return append([]string{"interleave", "-q", "--codes", codes + ":1.5", "--text", lines + ":0.5", "-o", out, "--context", "200", "--pack", "--file-tokens", "4000", "--validation", "0.2"}, more...)
+	}
+	base := filepath.Join(t.TempDir(), "base")
+	must(t, args(base)...)
+	want := hashes(t, base)
+	m := readManifest(t, base)
+	if m.Units < 3 || m.Counts.In != 80*2+300 || m.Counts.Rejected["not_sampled"] == 0 {
+		t.Fatalf("%d units, %+v", m.Units, m.Counts)
+	}
+	must(t, "validate", base)
+	for _, flags := range [][]string{nil, {"--parallelism", "1"}, {"--parallelism", "8"}} {
+		out := filepath.Join(t.TempDir(), "again")
+		must(t, args(out, flags...)...)
+		same(t, fmt.Sprint(flags), hashes(t, out), want)
+	}
+	// What a kill leaves: a train part without a manifest, a validation part without its train part.
+	for _, name := range []string{"_manifest.json", fmt.Sprintf("data/train-00001-of-%05d.parquet", m.Units)} {
+		if err := os.Remove(filepath.Join(base, filepath.FromSlash(name))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(t, args(base)...)
+	same(t, "resumed", hashes(t, base), want)
+	if got := readManifest(t, base).Resumed; got != m.Units-1 {
+		t.Errorf("%d of %d units resumed", got, m.Units)
+	}
+	if _, stderr, code := sower(t, args(base, "--seed", "1")...); code != exitRefused || !strings.Contains(stderr, "options.seed") {
+		t.Errorf("another seed: exit code %d: %s", code, stderr)
+	}
+}
+
+func TestInterleavePackedIsUnpacked(t *testing.T) {
+	codes, lines := encoded(t, 60), textLines(t, 100)
+	loose, packed := filepath.Join(t.TempDir(), "l"), filepath.Join(t.TempDir(), "p")
+	for out, flags := range map[string][]string{loose: nil, packed: {"--pack"}} {
+		must(t, append([]string{"interleave", "-q", "--codes", codes, "--text", lines, "-o", out, "--context", "160", "--validation", "0.1"}, flags...)...)
+		must(t, "validate", out)
+	}
+	for _, split := range []string{"train", "validation"} {
+		a, b := plain(sequences(t, loose, split)), plain(sequences(t, packed, split))
+		if len(a) == 0 || !reflect.DeepEqual(a, b) {
+			t.Errorf("%s: %d sequences, %d out of packed rows", split, len(a), len(b))
+		}
+	}
+}
+
+func TestInterleaveSplit(t *testing.T) {
+	codes := encoded(t, 200)
+	out := filepath.Join(t.TempDir(), "o")
+	must(t, "interleave", "-q", "--codes", codes+":3", "-o", out, "--validation", "0.3", "--seed", "9")
+	side := map[string]string{}
+	for _, split := range []string{"train", "validation"} {
+		rows := sequences(t, out, split)
+		if len(rows) < 100 {
+			t.Errorf("%d rows in %s", len(rows), split)
+		}
+		for _, r := range rows {
+			if other := side[r.Keys[0]]; other != "" && other != split {
+				t.Errorf("%s is in both splits", r.Keys[0])
+			}
+			side[r.Keys[0]] = split
+		}
+	}
+	if len(side) != 200 {
+		t.Errorf("%d images of 200", len(side))
+	}
+	// The split does not depend on the seed: two corpora of one input can be used together.
+	again := filepath.Join(t.TempDir(), "o")
+	must(t, "interleave", "-q", "--codes", codes, "-o", again, "--validation", "0.3", "--seed", "10")
+	for _, r := range sequences(t, again, "validation") {
+		if side[r.Keys[0]] != "validation" {
+			t.Errorf("%s changed sides with the seed", r.Keys[0])
+		}
+	}
+}
+
+func TestInterleaveRefuses(t *testing.T) {
+	codes, other := encoded(t, 4), filepath.Join(t.TempDir(), "other")
+	must(t, "encode", "-q", "-i", pictures(t, 1, 3), "-o", other, "-m", tiny, "--resize", "bilinear")
+	unfinished := filepath.Join(t.TempDir(), "u")
+	if err := os.CopyFS(unfinished, os.DirFS(codes)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(unfinished, schemas.ManifestName)); err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(t.TempDir(), "o")
+	for _, c := range []struct {
+		args string
+		code int
+		want string
+	}{
+		{"-o OUT", exitUsage, "no input"},
+		{"--codes CODES", exitUsage, "--output is missing"},
+		{"--codes CODES --codes OTHER -o OUT", exitFailed, `resize: "bicubic" → "bilinear"`},
+		{"--codes UNFINISHED -o OUT", exitFailed, "no finished corpus"},
+		{"--codes CODES -o OUT --context 20", exitUsage, "--context 20"},
+		{"--codes CODES -o OUT --template haiku", exitUsage, "haiku"},
+		{"--codes CODES -o OUT --template caption --template seed1", exitUsage, "both"},
+		{"--codes CODES -o OUT --overlong fold", exitUsage, "--overlong"},
+		{"--codes CODES -o OUT --validation 1", exitUsage, "--validation"},
+		{"--codes CODES:0 -o OUT", exitUsage, "weight"},
+		{"--codes CODES -o OUT --tokenizer nowhere", exitFailed, "nowhere"},
+	} {
+		args := strings.Fields("interleave -q " + strings.NewReplacer("CODES", codes, "OTHER", other, "UNFINISHED", unfinished, "OUT", out).Replace(c.args))
+		stdout, stderr, code := sower(t, args...)
+		if code != c.code || !strings.Contains(stdout+stderr, c.want) {
+			t.Errorf("%s: exit code %d, want %d with %q\n%s%s", c.args, code, c.code, c.want, stdout, stderr)
+		}
+	}
+	if _, err := os.Stat(out); err == nil {
+		t.Error("a refused command made its output folder")
+	}
+}
+
+// TestCaptionsCannotWriteImages feeds texts that look like image words.
+func TestCaptionsCannotWriteImages(t *testing.T) {
+	dir := t.TempDir()
+	writeFile(t, dir, "in/x.jsonl", []byte(`{"text":"<img><img_00001></img> </img> <img_00511><img>"}`+"\n"+`{"text":"fine"}`+"\n"))
+	out := filepath.Join(dir, "out")
+	must(t, "interleave", "-q", "--text", filepath.Join(dir, "in", "*.jsonl"), "-o", out, "--validation", "0")
+	must(t, "validate", out)
+	for _, r := range sequences(t, out, "train") {
+		if len(r.Images) != 0 {
+			t.Errorf("%v", r)
+		}
+	}
+}
+
+func TestTokenize(t *testing.T) {
+	run := func(in string, args ...string) string {
+		cmd := process(append([]string{"tokenize"}, args...)...)
+		cmd.Stdin = strings.NewReader(in)
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(out)
+	}
+	ids := run("a red bird\n\nhé\n")
+	if ids != "100 35 117 104 103 35 101 108 117 103\n\n107 198 172\n" {
+		t.Errorf("%q", ids)
+	}
+	if back := run(ids, "--decode"); back != "a red bird\n\nhé\n" {
+		t.Errorf("%q", back)
+	}
+	var list []int32
+	if err := json.Unmarshal([]byte(run("hi", "--json", "--special")), &list); err != nil || len(list) < 2 {
+		t.Errorf("%v, %v", list, err)
+	}
+}
+
+func TestShow(t *testing.T) {
+	codes, out := encoded(t, 20), filepath.Join(t.TempDir(), "o")
+	must(t, "interleave", "-q", "--codes", codes, "-o", out, "--template", "seed1", "--image-first", "1", "--validation", "0", "--pack")
+	text := must(t, "show", out, "--rows", "2")
+	if !strings.Contains(text, "A photo of]") || !strings.Contains(text, "<img ") || !strings.Contains(text, "picture ") {
+		t.Error(text)
+	}
+	if ids := must(t, "show", out, "--rows", "1", "--ids"); strings.Contains(ids, "photo") {
+		t.Error(ids)
+	}
+}
