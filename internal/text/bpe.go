@@ -177,6 +177,9 @@ func (m *bpe) encodeWord(dst []int32, word string) []int32 {
 			return append(dst, id)
 		}
 	}
+	if m.merges.n == 0 {
+		return m.symbols(dst, word)
+	}
 	sc := mergeScratches.Get().(*mergeScratch)
 	sc.syms = m.symbols(sc.syms[:0], word)
 	dst = sc.merge(dst, m.merges)
@@ -236,12 +239,16 @@ func (m *bpe) hasBytes(s string) bool {
 }
 
 func (m *bpe) json(names []string) (any, error) {
+	merges := m.list
+	if merges == nil {
+		merges = [][2]string{}
+	}
 	var unk any
 	if m.unk >= 0 {
 		unk = m.unkToken
 	}
 	return object{"type": "BPE", "dropout": nil, "unk_token": unk, "continuing_subword_prefix": nil, "end_of_word_suffix": nil, "fuse_unk": m.fuse,
-		"byte_fallback": m.byteFallback, "ignore_merges": m.ignoreMerges, "vocab": vocabulary(names), "merges": m.list}, nil
+		"byte_fallback": m.byteFallback, "ignore_merges": m.ignoreMerges, "vocab": vocabulary(names), "merges": merges}, nil
 }
 
 // mergeScratch joins the symbols of one word by a table from pairs of symbols to rank and joined symbol.

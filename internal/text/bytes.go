@@ -3,7 +3,7 @@ package text
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
+	"strings"
 )
 
 // byteTokenizer needs no files: pad 0, BOS 1, EOS 2, byte b = 3 + b.
@@ -29,7 +29,7 @@ func (byteTokenizer) Encode(dst []int32, s string) []int32 {
 	return dst
 }
 
-func (t byteTokenizer) Decode(ids []int32) string {
+func (byteTokenizer) Decode(ids []int32) string {
 	b := make([]byte, 0, len(ids))
 	for _, id := range ids {
 		switch {
@@ -47,7 +47,7 @@ func (byteTokenizer) Vocab() Vocab {
 	return Vocab{Size: bytesSize, Pad: bytesPad, BOS: bytesBOS, EOS: bytesEOS, Unk: -1, Digest: hex.EncodeToString(sum[:])}
 }
 
-// Token names bytes as GGUF and SentencePiece do, <0x41>.
+// Token names bytes by the letters of byte-level vocabularies.
 func (byteTokenizer) Token(id int32) (string, bool) {
 	switch {
 	case id < 0 || id >= bytesSize:
@@ -55,7 +55,7 @@ func (byteTokenizer) Token(id int32) (string, bool) {
 	case id < bytesFirst:
 		return bytesNames[id], true
 	}
-	return fmt.Sprintf("<0x%02X>", id-bytesFirst), true
+	return string(byteLetters[id-bytesFirst]), true
 }
 
 func (byteTokenizer) ID(token string) (int32, bool) {
@@ -64,6 +64,42 @@ func (byteTokenizer) ID(token string) (int32, bool) {
 			return int32(id), true
 		}
 	}
-	b, ok := pieceByteValue(token)
-	return bytesFirst + int32(b), ok
+	if rs := []rune(token); len(rs) == 1 {
+		b, ok := letterBytes[rs[0]]
+		return bytesFirst + int32(b), ok
+	}
+	return 0, false
 }
+
+// bytesChain is the same tokenizer as byte-level BPE without merges, which can be extended and written to a file.
+func bytesChain() (*chain, error) {
+	s := &spec{ids: map[string]int32{}, special: map[string]int32{"pad_token": bytesPad, "bos_token": bytesBOS, "eos_token": bytesEOS}, splitSpecial: true, keepBytes: true,
+		pre: []pretokenizer{byteLevel{}}, decode: decodeKeepBytes{}}
+	for id, name := range bytesNames {
+		s.ids[name] = int32(id)
+		s.added = append(s.added, addedToken{ID: int32(id), Content: name, Special: true})
+	}
+	for b, r := range byteLetters {
+		s.ids[string(r)] = int32(bytesFirst + b)
+	}
+	m, err := newBPE(s.ids, nil, nil, false, false, false, true)
+	if err != nil {
+		return nil, err
+	}
+	s.model = m
+	return build(s)
+}
+
+// decodeKeepBytes gives back exactly the bytes that were encoded.
+type decodeKeepBytes struct{}
+
+func (decodeKeepBytes) text(ids []int32, n *names) string {
+	var b strings.Builder
+	for _, id := range ids {
+		t, _ := n.token(id)
+		b.WriteString(fromLetters(t))
+	}
+	return b.String()
+}
+
+func (decodeKeepBytes) json() any { return decodeByteLevel{}.json() }

@@ -74,7 +74,7 @@ func (b bert) apply(s string) string {
 				r = ' '
 			}
 		}
-		if b.chinese && ideograph(r) {
+		if b.chinese && ideograph(r) && (b.slow || r < 0x2B820 || r > 0x2B91F) { // a slip in the library
 			rs = append(rs, ' ', r, ' ')
 		} else {
 			rs = append(rs, r)

@@ -375,20 +375,22 @@ func (b *spBPE) json(names []string) (any, error) {
 func newSPUnigram(m *spModel) (*unigram, error) {
 	find, scores := make([]string, len(m.pieces)), make([]float64, len(m.pieces))
 	user := map[int32]bool{}
-	low, high := 0.0, 0.0
-	first := true
+	low := 0.0
+	first, unused := true, false
 	for i, p := range m.pieces {
 		scores[i] = float64(p.score)
 		switch p.kind {
 		case pieceNormal:
 			find[i] = p.text
 			if first {
-				low, high, first = scores[i], scores[i], false
+				low, first = scores[i], false
 			}
-			low, high = min(low, scores[i]), max(high, scores[i])
+			low = min(low, scores[i])
 		case pieceUser:
 			find[i] = p.text
 			user[int32(i)] = true
+		case pieceUnused:
+			unused = true
 		}
 	}
 	u, err := newUnigram(find, scores, m.unk)
@@ -397,6 +399,6 @@ func newSPUnigram(m *spModel) (*unigram, error) {
 	}
 	u.setLowest(low)
 	u.unkScore = float64(float32(u.unkScore))
-	u.single, u.user, u.bonus, u.byteFallback, u.fallback = true, user, high, m.byteFallback, m.fallbackIDs()
+	u.single, u.user, u.byteFallback, u.fallback, u.unused = true, user, m.byteFallback, m.fallbackIDs(), unused
 	return u, nil
 }

@@ -17,15 +17,14 @@ type unigram struct {
 	unkScore     float64
 	byteFallback bool
 	fallback     [256]int32
-	single       bool // sums are rounded to float32 at each step, as in the sentencepiece library
-	user         map[int32]bool
-	bonus        float64 // of each byte of a user-defined token
-	file         []float64
+	single       bool           // sums are rounded to float32 at each step, as in the sentencepiece library
+	user         map[int32]bool // user-defined tokens
+	unused       bool           // it has tokens that are never found in text
 }
 
 // newUnigram takes the tokens that may be found in text; others are "".
 func newUnigram(find []string, scores []float64, unk int32) (*unigram, error) {
-	m := &unigram{scores: scores, find: newTrie(), unk: unk, file: scores}
+	m := &unigram{scores: scores, find: newTrie(), unk: unk}
 	low := math.Inf(1)
 	for id, s := range find {
 		if math.IsNaN(scores[id]) || math.IsInf(scores[id], 0) {
@@ -68,9 +67,6 @@ func (m *unigram) encode(dst []int32, s string) []int32 {
 	}
 	reach := func(end int, score float64, start int, id int32) {
 		if b := &best[end]; b.start < 0 || score > b.score {
-			if m.single {
-				score = float64(float32(score))
-			}
 			*b = bestEnd{score, int32(start), id}
 		}
 	}
@@ -92,9 +88,13 @@ func (m *unigram) encode(dst []int32, s string) []int32 {
 			n := i + 1 - at
 			score := m.scores[id]
 			if m.user[id] {
-				score = float64(float32(n)*float32(m.bonus)) - 0.1
+				score = float64(float32(n-1) * 0.1) // measured: a tenth for each byte but the first
 			}
-			reach(i+1, score+here, at, id)
+			score += here
+			if m.single {
+				score = float64(float32(score))
+			}
+			reach(i+1, score, at, id)
 			alone = alone || n == width
 		}
 		if !alone {
@@ -141,9 +141,16 @@ func (m *unigram) hasBytes(s string) bool {
 }
 
 func (m *unigram) json(names []string) (any, error) {
+	if m.unused {
+		return nil, errors.New("unused pieces have no equal in tokenizer.json")
+	}
 	vocab := make([][2]any, len(names))
 	for id, s := range names {
-		vocab[id] = [2]any{s, m.file[id]}
+		score := 0.0
+		if id < len(m.scores) {
+			score = m.scores[id]
+		}
+		vocab[id] = [2]any{s, score}
 	}
 	return object{"type": "Unigram", "unk_id": m.unk, "byte_fallback": m.byteFallback, "vocab": vocab}, nil
 }

@@ -60,7 +60,7 @@ func (s *spec) bert(c *config, seed bool) error {
 	}
 	lower := boolOr(c.values.DoLowerCase, true)
 	n := bert{clean: true, chinese: boolOr(c.values.Chinese, true), accents: boolOr(c.values.StripAccents, lower), lower: lower, stripAccents: c.values.StripAccents, slow: seed}
-	s.model, s.norm, s.pre = m, []normalizer{n}, []pretokenizer{bertWords{}}
+	s.model, s.norm, s.pre = m, []normalizer{n}, []pretokenizer{bertWords{slow: seed}}
 	like := steps{decodeWordPiece{"##", true}}
 	s.decode = like
 	if seed {

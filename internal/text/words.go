@@ -3,6 +3,7 @@ package text
 import (
 	"strings"
 	"sync"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -161,10 +162,11 @@ func (d digits) split(dst []piece, p piece) []piece {
 
 func (d digits) json() any { return object{"type": "Digits", "individual_digits": d.individual} }
 
-// bertWords cuts at white space, which goes, and around each punctuation mark.
-type bertWords struct{}
+// bertWords cuts at white space, which goes, and around each punctuation mark. slow takes the marks of Unicode, as Python
+// has them, for those of the library's older table.
+type bertWords struct{ slow bool }
 
-func (bertWords) split(dst []piece, p piece) []piece {
+func (b bertWords) split(dst []piece, p piece) []piece {
 	cl := charClasses()
 	from := 0
 	for i := 0; i < len(p.s); {
@@ -173,6 +175,9 @@ func (bertWords) split(dst []piece, p piece) []piece {
 			r, n = utf8.DecodeRuneInString(p.s[i:])
 		}
 		class := cl.of(r) & (isSpace | isPunct)
+		if b.slow && r >= utf8.RuneSelf && unicode.IsPunct(r) {
+			class |= isPunct
+		}
 		if class != 0 {
 			if i > from {
 				dst = append(dst, piece{p.s[from:i], p.first && from == 0})
