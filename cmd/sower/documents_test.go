@@ -1,14 +1,18 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"image"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+
+	"golang.org/x/image/tiff"
 
 	"sower/internal/blob"
 	"sower/internal/corpus"
@@ -333,5 +337,27 @@ func TestDocumentOfManyImages(t *testing.T) {
 		if r.Position != int32(i) || r.SHA256 != rows[i%50].SHA256 || !reflect.DeepEqual(r.Codes, rows[i%50].Codes) {
 			t.Fatalf("image %d: %+v", i, r)
 		}
+	}
+}
+
+// TestDocumentFrames takes images from a TIFF and from a JPEG of the same tar to codes.
+func TestDocumentFrames(t *testing.T) {
+	dir := t.TempDir()
+	var frame bytes.Buffer
+	picture := image.NewNRGBA(image.Rect(0, 0, 31, 17))
+	for i := range picture.Pix {
+		picture.Pix[i] = byte(i*i) | byte(i%4/3*255)
+	}
+	if err := tiff.Encode(&frame, picture, &tiff.Options{Compression: tiff.Deflate}); err != nil {
+		t.Fatal(err)
+	}
+	in := writeFile(t, dir, "in/a.tar", shardtest.Tar(
+		shardtest.Sample{Key: "k", Files: []shardtest.File{{Ext: "json", Data: []byte(`{"texts":["a",null],"images":[null,"page_0_image_3"]}`)}, {Ext: "tiff", Data: frame.Bytes()}}},
+		shardtest.Sample{Key: "l", Files: []shardtest.File{{Ext: "json", Data: []byte(`{"texts":[null],"images":["x"]}`)}, {Ext: "jpg", Data: shardtest.JPEG(20, 20, 1)}}}))
+	out := filepath.Join(dir, "out")
+	must(t, "encode", "-q", "-i", in, "-o", out, "-m", tiny)
+	rows, _ := readAll(t, out)
+	if docs := readDocuments(t, out); len(docs) != 2 || len(rows) != 2 || rows[0].Width != 31 || rows[0].Height != 17 || rows[1].Width != 20 {
+		t.Errorf("%d documents, %+v", len(docs), rows)
 	}
 }
