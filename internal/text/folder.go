@@ -87,6 +87,9 @@ func (c *chain) tokenizerJSON() (any, []string, error) {
 	if u, ok := s.model.(*unigram); ok && u.single && u.byteFallback {
 		warnings = append(warnings, "unigram model with bytes: AutoTokenizer reads text that spells a byte token, as <0x41>, as that token")
 	}
+	if u, ok := s.model.(*unigram); ok && u.single {
+		warnings = append(warnings, "unigram model: AutoTokenizer adds scores in double precision, which may decide otherwise between cuts of equal score")
+	}
 	for _, t := range s.added {
 		if s.seed && (t.LStrip || t.RStrip) {
 			warnings = append(warnings, "rules seed: AutoTokenizer keeps the control characters U+001C to U+001F beside an added token, which are dropped here")

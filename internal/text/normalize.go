@@ -121,11 +121,12 @@ func (b bert) ascii(s string) string {
 	return string(out)
 }
 
+// dropped says that clean_text removes a character. unicode.C holds the unassigned ones.
 func (b bert) dropped(cl *classes, r rune) bool {
 	if !b.slow {
 		return cl.of(r)&isControl != 0
 	}
-	return r == 0 || r == utf8.RuneError || r != '\t' && r != '\n' && r != '\r' && (unicode.Is(unicode.C, r) || unassigned(r))
+	return r == 0 || r == utf8.RuneError || r != '\t' && r != '\n' && r != '\r' && unicode.Is(unicode.C, r)
 }
 
 func (b bert) blank(cl *classes, r rune) bool {
@@ -182,9 +183,7 @@ func (dropUnassigned) apply(s string) string {
 
 func (dropUnassigned) json() []any { return []any{replaceRegex(regexUnassigned, "")} }
 
-func unassigned(r rune) bool {
-	return !unicode.In(r, unicode.L, unicode.M, unicode.N, unicode.P, unicode.S, unicode.Z, unicode.C)
-}
+func unassigned(r rune) bool { return charClasses().of(r)&isUnassigned != 0 }
 
 // decompose is NFD. The library's tables are older than Go's by one letter.
 func decompose(s string) string {

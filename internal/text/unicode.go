@@ -11,13 +11,14 @@ var unicodeRuns []byte // made by testdata/make_unicode.py
 
 // The classes of a character. They are those of the tokenizers library and not of one Unicode version.
 const (
-	isLetter  = 1 << iota // \p{L}
-	isNumber              // \p{N}
-	isSpace               // \s, which is Unicode's White_Space
-	isPunct               // what BERT cuts words at
-	isAccent              // what BERT drops with strip_accents
-	isControl             // what BERT drops with clean_text
-	isNumeric             // what "Digits" isolates
+	isLetter     = 1 << iota // \p{L}
+	isNumber                 // \p{N}
+	isSpace                  // \s, which is Unicode's White_Space
+	isPunct                  // what BERT cuts words at
+	isAccent                 // what BERT drops with strip_accents
+	isControl                // what BERT drops with clean_text
+	isNumeric                // what "Digits" isolates
+	isUnassigned             // \p{Cn}
 )
 
 // classes has a byte of flags for each code point below U+110000, in pages of 256 of which equal ones are shared.

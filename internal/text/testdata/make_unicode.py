@@ -5,7 +5,8 @@
 The library joins three Unicode tables of different age (Oniguruma's for \\p{L}, \\p{N} and \\s, the standard library's for
 numeric characters, an old crate's for punctuation and marks), so no single Unicode version gives its answers.
 File: runs of equal flags from U+0000 up, each as a varint length and a byte of flags:
-1 letter, 2 number, 4 space, 8 punctuation of BERT, 16 dropped as an accent by BERT, 32 dropped as control by BERT, 64 numeric.
+1 letter, 2 number, 4 space, 8 punctuation of BERT, 16 dropped as an accent by BERT, 32 dropped as control by BERT, 64 numeric,
+128 unassigned for a regular expression.
 """
 
 from pathlib import Path
@@ -14,6 +15,7 @@ from tokenizers import Regex, normalizers, pre_tokenizers
 
 gone = [(1, r"\p{L}"), (2, r"\p{N}"), (4, r"\s")]
 split = [(f, pre_tokenizers.Split(Regex(r), "removed")) for f, r in gone] + [(8, pre_tokenizers.Punctuation(behavior="removed"))]
+unassigned = normalizers.Replace(Regex(r"\p{Cn}"), "")
 digits = pre_tokenizers.Digits(individual_digits=True)
 accents = normalizers.BertNormalizer(clean_text=False, handle_chinese_chars=False, strip_accents=True, lowercase=False)
 clean = normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=False, strip_accents=False, lowercase=False)
@@ -23,6 +25,7 @@ def flags(c):
     s = chr(c)
     f = sum(f for f, p in split if not p.pre_tokenize_str(s))
     f += 16 * (accents.normalize_str(s) == "") + 32 * (clean.normalize_str(s) == "")
+    f += 128 * (unassigned.normalize_str(s) == "")
     return f + 64 * (len(digits.pre_tokenize_str("a" + s)) == 2)
 
 
