@@ -84,7 +84,7 @@ func TestDemo(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "demo")
 	for range 2 {
 		text := must(t, "demo", "-q", "--output", dir)
-		for _, want := range []string{"encoded  64", "meaningless", "<img ", filepath.Join(dir, "corpus", "data")} {
+		for _, want := range []string{"encoded  64", "meaningless", "<img ", "used  64", filepath.Join(dir, "corpus", "data"), filepath.Join(dir, "sequences", "data")} {
 			if !strings.Contains(text, want) {
 				t.Errorf("no %q in\n%s", want, text)
 			}

@@ -9,6 +9,7 @@ import (
 	"sower/internal/blob"
 	"sower/internal/demo"
 	"sower/internal/encode"
+	"sower/internal/launch"
 )
 
 func newDemo() *cobra.Command {
@@ -17,9 +18,9 @@ func newDemo() *cobra.Command {
 	o := encodeOptions{model: "standin:tiny:0", resize: "bicubic", unitBytes: 256 << 10, maxPixels: limits.MaxPixels, maxBytes: sizeFlag(limits.MaxImageBytes)}
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Encode 64 bundled pictures, as a first look",
-		Long: `Demo writes two bundled shards of public-domain clip art into --output, encodes them with small stand-in weights and shows
-what came out. It needs nothing but this program.`,
+		Short: "From 64 bundled pictures to training sequences, as a first look",
+		Long: `Demo writes two bundled shards of public-domain clip art into --output, encodes them with small stand-in weights, lays codes
+and captions out as training sequences and shows what came out. It needs nothing but this program.`,
 		Example: "  sower demo\n  sower demo --output DIR",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -42,25 +43,36 @@ what came out. It needs nothing but this program.`,
 			if err := o.execute(cmd); err != nil || o.run.json {
 				return err
 			}
-			corpus, err := blob.OpenBucket(ctx, absolute(o.output))
+			sequences := defaultInterleave()
+			sequences.run = o.run
+			sequences.codes, sequences.output = []string{o.output}, filepath.Join(dir, "sequences")
+			sequences.config.Context, sequences.config.Pack, sequences.config.Validation = 512, true, 0.05
+			fmt.Fprintf(out, "\n$ sower interleave --codes %s --output %s --context 512 --pack --validation 0.05\n", o.output, sequences.output)
+			if err := sequences.execute(cmd); err != nil {
+				return err
+			}
+			fmt.Fprintf(out, "\n$ sower show %s --rows 1\n", sequences.output)
+			written, err := blob.OpenBucket(ctx, absolute(sequences.output))
 			if err != nil {
 				return err
 			}
-			defer corpus.Close()
-			r, err := inspect(ctx, corpus, 4)
+			defer written.Close()
+			m, err := launch.ReadManifest(ctx, written)
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(out, "\nThe first rows:\n")
-			printExamples(out, r.Examples)
+			if err := showSequences(ctx, out, written, m, "train", 1, false); err != nil {
+				return err
+			}
 			fmt.Fprintf(out, `
 These weights are a stand-in made by a fixed rule: the codes are exact (every machine makes the same) but meaningless.
-With the published weights the same command gives the published codes; docs/weights.md says where to get them.
+With the published weights the same commands give the published codes; docs/weights.md says where to get them.
 
-Parquet for any tool:  %s
-Its input:             %s (%d shards)
-More:                  sower inspect %s, sower encode --help
-`, filepath.Join(o.output, "data"), filepath.Join(dir, "shards"), len(names), o.output)
+Codes, one row an image:    %s
+Training sequences:         %s
+Their input:                %s (%d shards)
+More:                       sower inspect %s, sower validate %s, sower --help
+`, filepath.Join(o.output, "data"), filepath.Join(sequences.output, "data"), filepath.Join(dir, "shards"), len(names), o.output, sequences.output)
 			return nil
 		},
 	}

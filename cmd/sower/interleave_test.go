@@ -255,3 +255,31 @@ func TestShow(t *testing.T) {
 		t.Error(ids)
 	}
 }
+
+// TestInterleaveDocuments takes every format of documents to training sequences: all documents are used or dropped with a
+// reason, and what is written holds.
+func TestInterleaveDocuments(t *testing.T) {
+	for format, in := range documentInputs(t) {
+		t.Run(format, func(t *testing.T) {
+			codes := filepath.Join(t.TempDir(), "codes")
+			must(t, "encode", "-q", "-i", in, "-o", codes, "-m", tiny, "--unit-bytes", "2KiB")
+			must(t, "validate", codes)
+			documents := readManifest(t, codes).Counts.Documents.Written
+			for _, flags := range [][]string{nil, {"--template", "document", "--context", "100", "--swap", "0.5", "--max-images", "2", "--pack"}} {
+				base := filepath.Join(t.TempDir(), "o")
+				args := func(out string, more ...string) []string {
+					return append(append([]string{"interleave", "-q", "--codes", codes, "-o", out, "--validation", "0.2", "--file-tokens", "3000"}, flags...), more...)
+				}
+				must(t, args(base)...)
+				must(t, "validate", base)
+				m := readManifest(t, base)
+				if m.Counts.In != documents || m.Counts.Encoded == 0 {
+					t.Errorf("%v: %d documents written, counts %+v", flags, documents, m.Counts)
+				}
+				again := filepath.Join(t.TempDir(), "o")
+				must(t, args(again, "--parallelism", "1")...)
+				same(t, fmt.Sprint(flags), hashes(t, again), hashes(t, base))
+			}
+		})
+	}
+}

@@ -86,7 +86,7 @@ func (c *checker) embedding(name string, n int64, r *schemas.EmbeddingRow) {
 	}
 }
 
-func (c *checker) document(name string, n int64, r *schemas.DocumentRow) {
+func (c *checker) document(name string, n int64, r *schemas.DocumentRow, images map[imageName]bool) {
 	if r.Document == "" || r.Source == "" || r.Row < 0 {
 		c.problem(name, n, "document %q, source %q, row %d: want names and numbers from 0", r.Document, r.Source, r.Row)
 	}
@@ -100,6 +100,9 @@ func (c *checker) document(name string, n int64, r *schemas.DocumentRow) {
 		text := e.Type == schemas.ElementText && e.Text != nil && e.Image == nil
 		if !image && !text {
 			c.problem(name, n, "element %d of type %q is neither a text nor an image", i, e.Type)
+		}
+		if image && !images[imageName{r.Source, r.Row, *e.Image}] {
+			c.problem(name, n, "element %d is image %d, which is not in the code table", i, *e.Image)
 		}
 	}
 	c.texts(name, n, nil, r.Metadata)

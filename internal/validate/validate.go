@@ -191,7 +191,11 @@ func (c *checker) rows(name string, footer *corpus.Footer) error {
 	case dir == "rejects":
 		return table(c, name, c.reject)
 	case dir == "documents":
-		return table(c, name, c.document)
+		images, err := c.images(strings.Replace(name, "documents/", "data/", 1))
+		if err != nil {
+			return err
+		}
+		return table(c, name, func(name string, n int64, r *schemas.DocumentRow) { c.document(name, n, r, images) })
 	case c.m.Pipeline == "detokenize":
 		return table(c, name, c.embedding)
 	case c.m.Pipeline == "interleave":
@@ -203,6 +207,31 @@ func (c *checker) rows(name string, footer *corpus.Footer) error {
 	default:
 		return table(c, name, (&codeTable{c: c}).row)
 	}
+}
+
+// imageName is what identifies an image in a code table.
+type imageName struct {
+	source string
+	row    int64
+	at     int32
+}
+
+// images are those of documents in one part of a code table; documents stand in the part of the same unit.
+func (c *checker) images(data string) (map[imageName]bool, error) {
+	type columns struct {
+		Source   string  `parquet:"source,dict"`
+		Row      int64   `parquet:"row,delta"`
+		Document *string `parquet:"document,optional"`
+		Position int32   `parquet:"position"`
+	}
+	out := map[imageName]bool{}
+	err := corpus.Read(c.ctx, c.b, data, func(r columns) error {
+		if r.Document != nil {
+			out[imageName{r.Source, r.Row, r.Position}] = true
+		}
+		return nil
+	})
+	return out, err
 }
 
 // table compares a file's schema with that of T and calls check with every row.
