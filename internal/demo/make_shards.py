@@ -1,6 +1,7 @@
 """Makes the two WebDataset shards of the demo from Debian's openclipart-png and openclipart-svg (public domain).
 
     python3 make_shards.py PNG_DIR SVG_DIR OUT_DIR        (standard library only; output is deterministic)
+    python3 make_shards.py PNG_DIR SVG_DIR OUT_DIR all    every picture, in eight shards, for docs/benchmarks.md
 
 64 pictures, as they are in the package, spread over its folders. Members of a sample: <key>.png, <key>.txt (title and
 keywords from the SVG's metadata) and <key>.json (title, keywords, creator, licence, path).
@@ -35,36 +36,50 @@ def metadata(svg):
     return field(block, "title"), keywords, field(block, "creator")
 
 
-def main(png_dir, svg_dir, out):
-    png_dir, svg_dir, out = Path(png_dir), Path(svg_dir), Path(out)
-    by_folder = {}
+def caption(title, keywords, path):
+    """Title and keywords, or the words of the file's name."""
+    words = list(dict.fromkeys([title] * bool(title) + [k.lower() for k in keywords if k.lower() != title.lower()]))
+    return ", ".join(words) or path.rsplit("/", 1)[-1].replace("_", " ")
+
+
+def pictures(png_dir, svg_dir):
+    """(path, file, title, keywords, creator) of every picture; links to pictures of other folders are left out."""
     for p in sorted(png_dir.rglob("*.png")):
-        if p.is_symlink() or not 3_000 <= p.stat().st_size <= MAX_BYTES:
-            continue
-        path = str(p.relative_to(png_dir))[:-4]
-        svg = svg_dir / (path + ".svg")
-        if not svg.exists():
-            continue
-        title, keywords, creator = metadata(svg)
-        if len(title) < 4 or FILLER.search(title) or len(keywords) < 2:
-            continue
-        by_folder.setdefault(path.split("/")[0], []).append((zlib.crc32(path.encode()), path, p, title, keywords, creator))
+        if not p.is_symlink():
+            path = str(p.relative_to(png_dir))[:-4]
+            svg = svg_dir / (path + ".svg")
+            yield (path, p, *(metadata(svg) if svg.exists() else ("", [], "")))
+
+
+def choose(rows):
+    """COUNT small pictures with good captions, one of each folder in turn."""
+    by_folder = {}
+    for path, p, title, keywords, creator in rows:
+        if 3_000 <= p.stat().st_size <= MAX_BYTES and len(title) >= 4 and not FILLER.search(title) and len(keywords) >= 2:
+            by_folder.setdefault(path.split("/")[0], []).append((zlib.crc32(path.encode()), path, p, title, keywords, creator))
     for rows in by_folder.values():
         rows.sort()
     chosen, turn = [], 0
-    while len(chosen) < COUNT:  # one of each folder in turn
+    while len(chosen) < COUNT:
         for folder in sorted(by_folder):
             if turn < len(by_folder[folder]) and len(chosen) < COUNT:
-                chosen.append(by_folder[folder][turn])
+                chosen.append(by_folder[folder][turn][1:])
         turn += 1
-    chosen.sort(key=lambda r: r[1])
-    for s in range(SHARDS):
+    return sorted(chosen)
+
+
+def main(png_dir, svg_dir, out, which=""):
+    png_dir, svg_dir, out = Path(png_dir), Path(svg_dir), Path(out)
+    rows = list(pictures(png_dir, svg_dir))
+    shards = 8 if which == "all" else SHARDS
+    if which != "all":
+        rows = choose(rows)
+    for s in range(shards):
         with tarfile.open(out / f"openclipart-{s:05d}.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
-            for n, (_, path, png, title, keywords, creator) in enumerate(chosen[s * COUNT // SHARDS:(s + 1) * COUNT // SHARDS]):
+            for n, (path, png, title, keywords, creator) in enumerate(rows[s * len(rows) // shards:(s + 1) * len(rows) // shards]):
                 key = f"{s:05d}{n:04d}"
-                caption = ", ".join(dict.fromkeys([title] + [k.lower() for k in keywords if k.lower() != title.lower()]))
                 info = {"title": title, "keywords": keywords, "creator": creator, "license": "public domain", "path": path}
-                for ext, data in (("png", png.read_bytes()), ("txt", caption.encode()),
+                for ext, data in (("png", png.read_bytes()), ("txt", caption(title, keywords, path).encode()),
                                   ("json", json.dumps(info, sort_keys=True, ensure_ascii=False).encode())):
                     m = tarfile.TarInfo(f"{key}.{ext}")
                     m.size, m.mode = len(data), 0o644
