@@ -32,9 +32,26 @@ func TestKill(t *testing.T) {
 		}
 		writeFile(t, in, fmt.Sprintf("%05d.tar", i), shardtest.Tar(samples...))
 	}
-	args := func(out string) []string {
+	killAndResume(t, kills, func(out string) []string {
 		return []string{"encode", "-q", "-i", in, "-o", out, "-m", tiny, "--unit-bytes", "96KiB"}
+	})
+}
+
+// TestKillInterleave does the same to interleave.
+func TestKillInterleave(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts and kills processes")
 	}
+	codes, lines := encoded(t, 600), textLines(t, 4000)
+	killAndResume(t, setting(t, "SOWER_KILLS", 3), func(out string) []string {
+		return []string{"interleave", "-q", "--codes", codes + ":20", "--text", lines, "-o", out, "--pack", "--file-tokens", "20000"}
+	})
+}
+
+// killAndResume runs a command undisturbed and, into another folder, with kills at random moments.
+func killAndResume(t *testing.T, kills int, args func(out string) []string) {
+	t.Helper()
+	dir := t.TempDir()
 	whole, killed := filepath.Join(dir, "whole"), filepath.Join(dir, "killed")
 	began := time.Now()
 	if out, err := process(args(whole)...).CombinedOutput(); err != nil {
