@@ -140,20 +140,22 @@ func (w *walk) folder(dir string, above []fs.FileInfo) error {
 	// Byte order of whole names is not the order of a folder's entries: "a.b" sorts before "a/b", yet after "a". So
 	// folders take part in the sort with their slash.
 	type item struct {
-		name   string
-		isDir  bool
-		linked bool
-		entry  fs.DirEntry
+		name     string
+		isDir    bool
+		linked   bool
+		dangling bool
+		entry    fs.DirEntry
 	}
 	items := make([]item, 0, len(entries))
 	for _, e := range entries {
 		it := item{name: dir + e.Name(), isDir: e.IsDir(), entry: e}
 		if e.Type()&fs.ModeSymlink != 0 {
-			i, err := os.Stat(w.b.path(it.name))
-			if err != nil {
-				continue // dangling: there is no object behind it
+			// A link that leads nowhere is listed, as an object that cannot be opened: who reads the folder must be told.
+			if i, err := os.Stat(w.b.path(it.name)); err == nil {
+				it.isDir, it.linked = i.IsDir(), true
+			} else {
+				it.dangling = true
 			}
-			it.isDir, it.linked = i.IsDir(), true
 		}
 		if it.isDir {
 			it.name += "/"
@@ -178,6 +180,12 @@ func (w *walk) folder(dir string, above []fs.FileInfo) error {
 			continue
 		}
 		i, err := it.entry.Info()
+		if it.dangling && err == nil {
+			if !w.visit(it.name, i) {
+				return errStop
+			}
+			continue
+		}
 		if it.linked {
 			i, err = os.Stat(w.b.path(it.name))
 		}
