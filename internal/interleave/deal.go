@@ -43,10 +43,11 @@ func CodeRanges(ctx context.Context, b *blob.Bucket, input int, weight float64, 
 	}
 	var out []Range
 	for i, p := range parts {
-		rows, texts, err := corpus.Sizes(ctx, b, p.Name, "text")
+		footer, err := corpus.ReadFooter(ctx, b, p.Name)
 		if err != nil {
 			return nil, err
 		}
+		rows, texts := footer.Rows, footer.ColumnBytes("text")
 		size := p.Size
 		format, step := FormatPairs, int64(rangeRows)
 		if len(documents) > 0 {
@@ -54,11 +55,12 @@ func CodeRanges(ctx context.Context, b *blob.Bucket, input int, weight float64, 
 			if documents[i].Name != want {
 				return nil, fmt.Errorf("interleave: %s: %s has no %s", b.URL(), p.Name, want)
 			}
-			n, more, err := corpus.Sizes(ctx, b, want, "elements.list.element.text")
+			footer, err := corpus.ReadFooter(ctx, b, want)
 			if err != nil {
 				return nil, err
 			}
-			texts += more
+			n := footer.Rows
+			texts += footer.ColumnBytes("elements.list.element.text")
 			size += documents[i].Size
 			format, step = FormatDocuments, max(rows, 1)
 			if rows == 0 && n > 0 { // documents that lost all their images

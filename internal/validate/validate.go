@@ -167,11 +167,9 @@ func (c *checker) file(f schemas.File) error {
 	if err := corpus.SameIdentity(f.Path, footer, c.m.Identity); err != nil {
 		c.problem(f.Path, -1, "%v", err)
 	}
-	if groups, err := corpus.RowGroups(c.ctx, c.b, f.Path); err == nil {
-		for i, g := range groups {
-			if g > 100<<20 {
-				c.problem(f.Path, -1, "row group %d has %d bytes, more than 100 MB", i, g)
-			}
+	for i, g := range footer.Groups {
+		if g.Bytes > 100<<20 {
+			c.problem(f.Path, -1, "row group %d has %d bytes, more than 100 MB", i, g.Bytes)
 		}
 	}
 	before := c.report.Total
@@ -189,23 +187,23 @@ func (c *checker) file(f schemas.File) error {
 func (c *checker) rows(name string, footer *corpus.Footer) error {
 	switch dir := folder(name); {
 	case dir == "rejects":
-		return table(c, name, c.reject)
+		return table(c, name, footer, c.reject)
 	case dir == "documents":
 		images, err := c.images(strings.Replace(name, "documents/", "data/", 1))
 		if err != nil {
 			return err
 		}
-		return table(c, name, func(name string, n int64, r *schemas.DocumentRow) { c.document(name, n, r, images) })
+		return table(c, name, footer, func(name string, n int64, r *schemas.DocumentRow) { c.document(name, n, r, images) })
 	case c.m.Pipeline == "detokenize":
-		return table(c, name, c.embedding)
+		return table(c, name, footer, c.embedding)
 	case c.m.Pipeline == "interleave":
 		c.vocabulary(name, footer)
 		if c.m.Identity.Options["pack"] == "true" {
-			return table(c, name, c.packed)
+			return table(c, name, footer, c.packed)
 		}
-		return table(c, name, c.sequence)
+		return table(c, name, footer, c.sequence)
 	default:
-		return table(c, name, (&codeTable{c: c}).row)
+		return table(c, name, footer, (&codeTable{c: c}).row)
 	}
 }
 
@@ -235,14 +233,10 @@ func (c *checker) images(data string) (map[imageName]bool, error) {
 }
 
 // table compares a file's schema with that of T and calls check with every row.
-func table[T any](c *checker, name string, check func(name string, n int64, row *T)) error {
+func table[T any](c *checker, name string, footer *corpus.Footer, check func(name string, n int64, row *T)) error {
 	var zero T
 	want := parquet.SchemaOf(zero)
-	got, err := corpus.Schema(c.ctx, c.b, name)
-	if err != nil {
-		return err
-	}
-	if diff := schemaDiff(want, got); diff != "" {
+	if diff := schemaDiff(want, footer.Schema); diff != "" {
 		c.problem(name, -1, "schema: %s", diff)
 		return nil
 	}
