@@ -183,7 +183,7 @@ func interleave(m *schemas.Manifest) []byte {
 	fmt.Fprintf(&b, `# Training sequences
 
 Token sequences of texts and images for a language model, made by Sower. Text ids are those of the tokenizer in `+"`tokenizer/`"+`.
-An image is <img> (%d), its %d codes (code i has id %d + i) and </img> (%d), and is never cut. A model that learns from this
+An image is `+"`<img>`"+` (%d), its %d codes (code i has id %d + i) and `+"`</img>`"+` (%d), and is never cut. A model that learns from this
 needs at least %d rows in its embedding.
 
 `, v.Begin, v.ImageLength-2, v.Offset, v.End, v.Length)
@@ -193,7 +193,7 @@ needs at least %d rows in its embedding.
 | --- | --- |
 | input_ids | ids of text and images |
 | labels | the same, with -100 where there is no loss; the first of every sequence always is |
-| images | offsets of every <img> |
+| images | offsets of every ` + "`<img>`" + ` |
 | keys | keys of the images, or of the document or text |
 | length | number of ids |
 | position_ids, sequence_lengths | in packed corpora: positions that restart at 0, and the lengths of the sequences in a row |

@@ -26,23 +26,20 @@ func Croissant(m *schemas.Manifest) ([]byte, error) {
 		"subField": "cr:subField", "transform": "cr:transform", "examples": object{"@id": "cr:examples", "@type": "@json"}, "equivalentProperty": "cr:equivalentProperty",
 	}
 	var distribution, recordSets []any
+	for _, f := range m.Files { // those of a split without rows as well
+		if strings.HasPrefix(f.Path, "data/") {
+			distribution = append(distribution, object{"@type": "cr:FileObject", "@id": f.Path, "name": f.Path, "contentUrl": f.Path,
+				"contentSize": fmt.Sprintf("%d B", f.Bytes), "encodingFormat": "application/x-parquet", "sha256": f.SHA256})
+		}
+	}
 	for _, s := range splits(m, map[string]string{"train": "data/train-*", "validation": "data/validation-*"}) {
 		if s.rows == 0 {
 			continue
 		}
-		prefix := strings.TrimSuffix(s.glob, "*")
-		var contained []any
-		for _, f := range m.Files {
-			if !strings.HasPrefix(f.Path, prefix) {
-				continue
-			}
-			distribution = append(distribution, object{"@type": "cr:FileObject", "@id": f.Path, "name": f.Path, "contentUrl": f.Path,
-				"contentSize": fmt.Sprintf("%d B", f.Bytes), "encodingFormat": "application/x-parquet", "sha256": f.SHA256})
-			contained = append(contained, object{"@id": f.Path})
-		}
+		// No containedIn: readers take that for an archive to look into and find no row. A set without it is files beside this one.
 		set := s.name + "-files"
-		distribution = append(distribution, object{"@type": "cr:FileSet", "@id": set, "name": set, "containedIn": contained,
-			"encodingFormat": "application/x-parquet", "includes": prefix + "*.parquet"})
+		distribution = append(distribution, object{"@type": "cr:FileSet", "@id": set, "name": set,
+			"encodingFormat": "application/x-parquet", "includes": s.glob + ".parquet"})
 		var fields []any
 		for _, c := range columns(m) {
 			f := object{"@type": "cr:Field", "@id": s.name + "/" + c.name, "name": c.name, "description": c.meaning, "dataType": c.kind,
@@ -59,6 +56,10 @@ func Croissant(m *schemas.Manifest) ([]byte, error) {
 	for _, k := range sorted(m.Identity.Options) {
 		options = append(options, object{"@type": "sc:PropertyValue", "name": k, "value": m.Identity.Options[k]})
 	}
+	derived := object{"@type": "prov:Entity", "prov:label": "rows of plan " + m.Identity.Plan}
+	if m.Identity.Weights != "" { // texts alone have none
+		derived["sc:identifier"] = "sha256 of the image tokenizer's weights: " + m.Identity.Weights
+	}
 	doc := object{
 		"@context": context, "@type": "sc:Dataset", "name": "sequences",
 		"description": fmt.Sprintf("Token sequences of texts and images for a language model. An image is %d ids: <img>, its codes (code i has id %d + i), </img>.",
@@ -66,8 +67,7 @@ func Croissant(m *schemas.Manifest) ([]byte, error) {
 		"conformsTo": "http://mlcommons.org/croissant/1.1", "version": "1.0.0", "citeAs": "arXiv:2307.08041",
 		"creator":      object{"@type": "sc:Organization", "name": "Sower"},
 		"distribution": distribution, "recordSet": recordSets,
-		"prov:wasDerivedFrom": object{"@type": "prov:Entity", "prov:label": "image codes of plan " + m.Identity.Plan,
-			"sc:identifier": "sha256 of the tokenizer's weights: " + m.Identity.Weights},
+		"prov:wasDerivedFrom": derived,
 		"prov:wasGeneratedBy": object{"@type": "prov:Activity", "prov:label": "sower interleave", "sc:additionalProperty": options},
 	}
 	p, err := json.MarshalIndent(doc, "", "  ")
