@@ -18,6 +18,7 @@ import (
 type previewOptions struct {
 	output, resize string
 	size           int
+	maxPixels      int64
 }
 
 func newPreview() *cobra.Command {
@@ -43,6 +44,7 @@ func newPreview() *cobra.Command {
 	}
 	cmd.Flags().StringVarP(&o.output, "output", "o", "", "folder for the PNG files")
 	cmd.Flags().StringVar(&o.resize, "resize", "bicubic", "bicubic or bilinear")
+	cmd.Flags().Int64Var(&o.maxPixels, "max-pixels", pixels.DefaultMaxPixels, "refuse images of more pixels, by their header")
 	cmd.Flags().IntVar(&o.size, "size", 224, "width and height of the result, in pixels")
 	return cmd
 }
@@ -95,7 +97,7 @@ func (o *previewOptions) one(cmd *cobra.Command, out *blob.Bucket, file, name st
 	}
 	im := image.NewNRGBA(image.Rect(0, 0, o.size, o.size))
 	rgb := make([]byte, 3*o.size*o.size)
-	if _, _, err := pixels.Prepare(rgb, data, o.size, filter, pixels.Limits{}); err != nil {
+	if _, _, err := pixels.Prepare(rgb, data, o.size, filter, pixels.Limits{MaxPixels: o.maxPixels}); err != nil {
 		return err
 	}
 	for i := range o.size * o.size {

@@ -1,35 +1,29 @@
 // Package interleave is the graph of sower interleave:
 //
-//	unit numbers ─ K branches ─ Reshuffle ─ interleave.Units ─ Flatten ─ manifest.Write
+//	unit numbers ─ n branches ─ Reshuffle ─ interleave.Units ─ Flatten ─ manifest.Write
 package interleave
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"sower/internal/interleave"
 	"sower/transforms/manifest"
-	"sower/transforms/units"
 
-	interleavetransform "sower/transforms/interleave"
+	transform "sower/transforms/interleave"
 )
 
 // Options are all that the graph needs.
 type Options struct {
 	Config   interleave.Config
-	Branches int
+	Branches int // units in work at a time where the runner does not choose that itself
 	Manifest manifest.Options
 }
 
 // Validate names everything that cannot work, before anything is submitted.
 func (o *Options) Validate() error {
-	errs := []error{o.Config.Validate()}
-	if o.Branches < 1 || o.Config.Units < 1 || o.Config.Units != o.Manifest.Manifest.Units {
-		errs = append(errs, fmt.Errorf("interleave: %d branches, %d units in the plan, %d in the manifest", o.Branches, o.Config.Units, o.Manifest.Manifest.Units))
-	}
-	return errors.Join(errs...)
+	return errors.Join(o.Config.Validate(), o.Manifest.Validate(o.Config.Output, o.Config.Plan, o.Config.Units, o.Branches))
 }
 
 // Build adds the graph to a pipeline.
@@ -37,11 +31,10 @@ func Build(s beam.Scope, o Options) error {
 	if err := o.Validate(); err != nil {
 		return err
 	}
-	s = s.Scope("interleave")
-	var infos []beam.PCollection
-	for _, numbers := range units.Branches(s, o.Config.Units, o.Branches) {
-		infos = append(infos, interleavetransform.Units(s, o.Config, numbers))
+	infos, err := transform.Units(s, o.Config, o.Branches)
+	if err != nil {
+		return err
 	}
-	manifest.Write(s, o.Manifest, units.Merge(s, infos))
+	manifest.Write(s, o.Manifest, infos)
 	return nil
 }

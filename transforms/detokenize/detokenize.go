@@ -1,4 +1,5 @@
-// Package detokenize is the Beam half of de-tokenizing: units in, committed parts out.
+// Package detokenize is the Beam half of de-tokenizing: codes to image embeddings. The work is in internal/detokenize, which has never heard of
+// Beam.
 package detokenize
 
 import (
@@ -7,34 +8,25 @@ import (
 	"fmt"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
+	"sower/internal/corpus"
 	"sower/internal/detokenize"
+	"sower/transforms/units"
 )
 
-func init() {
-	register.DoFn3x1[context.Context, int64, func(string), error](&unitFn{})
-	register.Emitter1[string]()
+const kind = "detokenize"
+
+func init() { units.Register(kind, work) }
+
+// Units does every unit of cfg's plan, in n branches, and returns a PCollection<string> with one corpus.UnitInfo a unit.
+func Units(s beam.Scope, cfg detokenize.Config, n int) (beam.PCollection, error) {
+	return units.Work(s, kind, cfg, cfg.Units, n)
 }
 
-// Units de-tokenizes every unit of a PCollection<int64> and returns a PCollection<string> with one corpus.UnitInfo a
-// unit, as JSON.
-func Units(s beam.Scope, cfg detokenize.Config, units beam.PCollection) beam.PCollection {
-	s = s.Scope("detokenize.Units")
-	return beam.ParDo(s, &unitFn{Config: cfg}, units)
-}
-
-type unitFn struct{ Config detokenize.Config }
-
-func (f *unitFn) ProcessElement(ctx context.Context, unit int64, emit func(string)) error {
-	info, err := detokenize.Unit(ctx, f.Config, int(unit))
-	if err != nil {
-		return err
+func work(ctx context.Context, config []byte, unit int) (corpus.UnitInfo, error) {
+	var cfg detokenize.Config
+	if err := json.Unmarshal(config, &cfg); err != nil {
+		return corpus.UnitInfo{}, fmt.Errorf("detokenize: configuration: %w", err)
 	}
-	p, err := json.Marshal(info)
-	if err != nil {
-		return fmt.Errorf("detokenize: unit %d: %w", unit, err)
-	}
-	emit(string(p))
-	return nil
+	return detokenize.Unit(ctx, cfg, unit)
 }

@@ -1,4 +1,5 @@
-// Package interleave is the Beam half of interleaving: units in, committed parts out.
+// Package interleave is the Beam half of interleaving: codes and texts to training sequences. The work is in internal/interleave, which has never heard of
+// Beam.
 package interleave
 
 import (
@@ -7,38 +8,29 @@ import (
 	"fmt"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
+	"sower/internal/corpus"
 	"sower/internal/interleave"
+	"sower/transforms/units"
 )
 
-func init() {
-	register.DoFn3x1[context.Context, int64, func(string), error](&unitFn{})
-	register.Emitter1[string]()
+const kind = "interleave"
+
+func init() { units.Register(kind, work) }
+
+// Units does every unit of cfg's plan, in n branches, and returns a PCollection<string> with one corpus.UnitInfo a unit.
+func Units(s beam.Scope, cfg interleave.Config, n int) (beam.PCollection, error) {
+	return units.Work(s, kind, cfg, cfg.Units, n)
 }
 
-// Units builds the sequences of every unit of a PCollection<int64> and returns a PCollection<string> with one corpus.UnitInfo a
-// unit, as JSON.
-func Units(s beam.Scope, cfg interleave.Config, units beam.PCollection) beam.PCollection {
-	s = s.Scope("interleave.Units")
-	return beam.ParDo(s, &unitFn{Config: cfg}, units)
-}
-
-type unitFn struct{ Config interleave.Config }
-
-func (f *unitFn) ProcessElement(ctx context.Context, unit int64, emit func(string)) error {
-	t, err := interleave.GetTask(ctx, f.Config)
-	if err != nil {
-		return err
+func work(ctx context.Context, config []byte, unit int) (corpus.UnitInfo, error) {
+	var cfg interleave.Config
+	if err := json.Unmarshal(config, &cfg); err != nil {
+		return corpus.UnitInfo{}, fmt.Errorf("interleave: configuration: %w", err)
 	}
-	info, err := t.Unit(ctx, int(unit))
+	t, err := interleave.GetTask(ctx, cfg)
 	if err != nil {
-		return err
+		return corpus.UnitInfo{}, err
 	}
-	p, err := json.Marshal(info)
-	if err != nil {
-		return fmt.Errorf("interleave: unit %d: %w", unit, err)
-	}
-	emit(string(p))
-	return nil
+	return t.Unit(ctx, unit)
 }

@@ -33,6 +33,21 @@ type Options struct {
 	MaxFailureRate float64
 }
 
+// Validate names what does not fit between a graph's configuration and its manifest.
+func (o *Options) Validate(output, plan string, units, branches int) error {
+	var errs []error
+	if branches < 1 {
+		errs = append(errs, fmt.Errorf("%s: %d branches, want at least 1", o.Manifest.Pipeline, branches))
+	}
+	if units < 1 || units != o.Manifest.Units {
+		errs = append(errs, fmt.Errorf("%s: %d units in the plan, %d in the manifest", o.Manifest.Pipeline, units, o.Manifest.Units))
+	}
+	if plan == "" || output != o.Output {
+		errs = append(errs, fmt.Errorf("%s: plan %q, output %q and %q", o.Manifest.Pipeline, plan, output, o.Output))
+	}
+	return errors.Join(errs...)
+}
+
 // Write takes the units' infos (PCollection<string>, corpus.UnitInfo as JSON) and writes the manifest.
 func Write(s beam.Scope, o Options, infos beam.PCollection) {
 	s = s.Scope("manifest.Write")

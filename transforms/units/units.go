@@ -1,4 +1,5 @@
-// Package units makes the elements that pipelines work on: the numbers of the units of a plan.
+// Package units is what the pipelines have in common: the units of a plan as elements, and the work on each as one call. A kind
+// of work (encode, detokenize, interleave) is a package beside this one that registers a function.
 package units
 
 import (
@@ -11,11 +12,10 @@ func init() {
 	register.Emitter1[int64]()
 }
 
-// Branches returns n collections that share the unit numbers 0…units-1 among them, each behind a Reshuffle. The graph's
-// size does not depend on the number of units. A runner that works one bundle of a stage at a time (Prism, when elements
-// are quick) gets its parallelism from the branches; others need one.
-func Branches(s beam.Scope, units, n int) []beam.PCollection {
-	s = s.Scope("units.Branches")
+// branches returns n collections that share the unit numbers 0…units-1 among them, each behind a Reshuffle. The graph's size
+// does not depend on the number of units. A runner that works one bundle of a stage at a time (Prism, when elements are quick)
+// gets its parallelism from the branches; others need one.
+func branches(s beam.Scope, units, n int) []beam.PCollection {
 	n = max(1, min(n, units))
 	out := make([]beam.PCollection, n)
 	for i := range out {
@@ -23,14 +23,6 @@ func Branches(s beam.Scope, units, n int) []beam.PCollection {
 		out[i] = beam.Reshuffle(s, numbers)
 	}
 	return out
-}
-
-// Merge is the other end of Branches.
-func Merge(s beam.Scope, branches []beam.PCollection) beam.PCollection {
-	if len(branches) == 1 {
-		return branches[0]
-	}
-	return beam.Flatten(s.Scope("units.Merge"), branches...)
 }
 
 type expandFn struct{ Units, First, Step int64 }
