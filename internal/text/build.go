@@ -106,7 +106,11 @@ func (c *chain) splitters() error {
 	}
 	var raw, normalized []addedToken
 	var rawTexts, normalizedTexts []string
+	total := 0
 	for _, t := range c.spec.added {
+		if total += len(t.Content); total > maxTrie {
+			return fmt.Errorf("added tokens of more than %d bytes", maxTrie)
+		}
 		if c.spec.splitSpecial && t.Special {
 			continue
 		}

@@ -12,8 +12,12 @@ import (
 	"strconv"
 )
 
-// maxFile bounds what is read into memory at once. The largest published tokenizer.json has about 35 MB.
-const maxFile = 256 << 20
+const (
+	// maxFile bounds what is read into memory at once. The largest published tokenizer.json has about 35 MB.
+	maxFile = 128 << 20
+	// maxTrie bounds the bytes of the tokens that a trie is made of: it takes some 30 bytes for each.
+	maxTrie = 16 << 20
+)
 
 func readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)

@@ -21,10 +21,9 @@ const (
 	ggufString  = 8
 	ggufArray   = 9
 
-	maxGGUFKey    = 1 << 16
-	maxGGUFPairs  = 1 << 20
-	maxGGUFToken  = 1 << 16
-	maxGGUFString = 1 << 24
+	maxGGUFKey   = 1 << 16
+	maxGGUFPairs = 1 << 20
+	maxGGUFToken = 1 << 16
 )
 
 // ggufWidth is the size of a scalar by its type.
@@ -147,11 +146,16 @@ func (g *ggufReader) strings(limit uint64) []string {
 	g.want(g.u32(), ggufString)
 	n := g.count(8, maxVocab)
 	var list []string
+	total := 0
 	for range n {
 		if g.err != nil {
 			return nil
 		}
-		list = append(list, g.string(limit))
+		s := g.string(limit)
+		if total += len(s); total > maxFile {
+			g.fail(fmt.Errorf("strings of more than %d bytes", maxFile))
+		}
+		list = append(list, s)
 	}
 	return list
 }

@@ -47,7 +47,7 @@ type spModel struct {
 
 const (
 	maxPieces     = 1 << 22
-	maxPieceBytes = 1 << 10
+	maxPieceBytes = 1 << 9
 )
 
 var errProto = errors.New("not a protobuf message, or cut off")

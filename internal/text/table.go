@@ -25,7 +25,7 @@ func (t *table) slot(key uint64) int { return int(key * 0x9E3779B97F4A7C15 >> t.
 
 // put sets a value; a later one for the same key wins.
 func (t *table) put(key, val uint64) {
-	if t.n*3 >= len(t.keys)*2 {
+	if (t.n+1)*3 > len(t.keys)*2 { // never full, or get would not end
 		old := *t
 		*t = *newTable(len(old.keys))
 		for i, k := range old.keys {

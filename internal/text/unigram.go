@@ -25,10 +25,13 @@ type unigram struct {
 // newUnigram takes the tokens that may be found in text; others are "".
 func newUnigram(find []string, scores []float64, unk int32) (*unigram, error) {
 	m := &unigram{scores: scores, find: newTrie(), unk: unk}
-	low := math.Inf(1)
+	low, total := math.Inf(1), 0
 	for id, s := range find {
 		if math.IsNaN(scores[id]) || math.IsInf(scores[id], 0) {
 			return nil, fmt.Errorf("token %d (%q): score %v", id, s, scores[id])
+		}
+		if total += len(s); total > maxTrie {
+			return nil, fmt.Errorf("tokens of more than %d bytes", maxTrie)
 		}
 		if s != "" {
 			m.find.put(s, int32(id))
