@@ -49,7 +49,6 @@ func CodeRanges(ctx context.Context, b *blob.Bucket, input int, weight float64, 
 		}
 		rows, texts := footer.Rows, footer.ColumnBytes("text")
 		size := p.Size
-		format, step := FormatPairs, int64(rangeRows)
 		if len(documents) > 0 {
 			want := strings.Replace(p.Name, "data/", "documents/", 1)
 			if documents[i].Name != want {
@@ -62,22 +61,18 @@ func CodeRanges(ctx context.Context, b *blob.Bucket, input int, weight float64, 
 			n := footer.Rows
 			texts += footer.ColumnBytes("elements.list.element.text")
 			size += documents[i].Size
-			format, step = FormatDocuments, max(rows, 1)
-			if rows == 0 && n > 0 { // documents that lost all their images
-				out = append(out, repeat(weight, Range{schemas.PlanRow{Source: SourceName(input, p.Name), Format: format, Size: size, Bytes: size, Rows: n}, texts / textBytesPerToken})...)
-				continue
-			}
-			tokens := rows*int64(codesPerImage+2) + texts/textBytesPerToken + 2*n
-			if rows > 0 {
-				out = append(out, repeat(weight, Range{schemas.PlanRow{Source: SourceName(input, p.Name), Format: format, Size: size, End: rows, Bytes: size, Rows: -1}, tokens})...)
+			if rows+n > 0 { // documents that lost all their images have no rows in the code table
+				tokens := rows*int64(codesPerImage+2) + texts/textBytesPerToken + 2*n
+				row := schemas.PlanRow{Source: SourceName(input, p.Name), Format: FormatDocuments, Size: size, End: rows, Bytes: size, Rows: -1}
+				out = append(out, repeat(weight, Range{row, tokens})...)
 			}
 			continue
 		}
-		for from := int64(0); from < rows; from += step {
-			to := min(from+step, rows)
+		for from := int64(0); from < rows; from += rangeRows {
+			to := min(from+rangeRows, rows)
 			share := float64(to-from) / float64(rows)
 			out = append(out, repeat(weight, Range{
-				schemas.PlanRow{Source: SourceName(input, p.Name), Format: format, Size: size, Start: from, End: to, FirstRow: from, Bytes: int64(share * float64(size)), Rows: to - from},
+				schemas.PlanRow{Source: SourceName(input, p.Name), Format: FormatPairs, Size: size, Start: from, End: to, FirstRow: from, Bytes: int64(share * float64(size)), Rows: to - from},
 				(to-from)*int64(codesPerImage+4) + int64(share*float64(texts))/textBytesPerToken})...)
 		}
 	}
