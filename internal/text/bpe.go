@@ -91,14 +91,6 @@ var letterBytes = func() map[rune]byte {
 	return t
 }()
 
-func toLetters(s string) string {
-	var b strings.Builder
-	for i := range len(s) {
-		b.WriteRune(byteLetters[s[i]])
-	}
-	return b.String()
-}
-
 // fromLetters is the inverse; text that is not made of such letters alone is taken as it is.
 func fromLetters(s string) string {
 	b := make([]byte, 0, len(s))
