@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"unicode/utf8"
 )
 
 // spec makes the chain of an embedded vocabulary: the models "gpt2" (byte-level BPE), "llama" (SentencePiece BPE) and
@@ -112,8 +113,8 @@ func (v *ggufVocab) llama(c *config, seed bool, kind func(int) int) (*spec, erro
 		case p.kind < pieceNormal || p.kind > pieceByte:
 			return nil, fmt.Errorf("token %d: type %d is not known", i, p.kind)
 		}
-		if token == "" || len(token) > maxPieceBytes || math.IsNaN(float64(p.score)) || math.IsInf(float64(p.score), 0) {
-			return nil, fmt.Errorf("token %d: %d bytes (want 1 to %d), score %v", i, len(token), maxPieceBytes, p.score)
+		if token == "" || len(token) > maxPieceBytes || !utf8.ValidString(token) || math.IsNaN(float64(p.score)) || math.IsInf(float64(p.score), 0) {
+			return nil, fmt.Errorf("token %d: %d bytes (want UTF-8 of 1 to %d), score %v", i, len(token), maxPieceBytes, p.score)
 		}
 		if id, ok := v.special["unk_token"]; ok && int(id) == i {
 			p.kind = pieceUnknown

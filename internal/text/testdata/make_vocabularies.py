@@ -1,8 +1,8 @@
 """Trains the small vocabularies of this folder, with settings that published ones do not have.
 
-    python3 make_vocabularies.py FIXTURES        needs tokenizers, sentencepiece, gguf; FIXTURES has the set "tokenizers"
+    python3 make_vocabularies.py FIXTURES [gguf]        needs tokenizers, sentencepiece, gguf; FIXTURES has the set "tokenizers"
 
-Writes json/*.json (tokenizer.json files), sp/*.model and gguf/*.gguf. The text is this project's own. WordPiece training
+Writes json/*.json (tokenizer.json files), sp/*.model and gguf/*.gguf; with "gguf" those alone. The text is this project's own. WordPiece training
 breaks ties at random, so a second run gives other files, and make_golden.py has to run after it.
 """
 
@@ -179,7 +179,8 @@ def write_gguf(name, architecture, **keys):
 def ggufs():
     normal, unknown, control, user, byte = (getattr(gguf.TokenType, t) for t in ("NORMAL", "UNKNOWN", "CONTROL", "USER_DEFINED", "BYTE"))
     opt = FIXTURES / "tokenizers" / "opt-bpe"
-    tokens = list(json.loads((opt / "vocab.json").read_text()))
+    vocab = json.loads((opt / "vocab.json").read_text())
+    tokens = sorted(vocab, key=vocab.get)
     write_gguf("gpt2", "gpt2", tokenizer_model="gpt2", tokenizer_pre="gpt-2", token_list=tokens,
                token_types=[control if t in ("</s>", "<pad>") else normal for t in tokens],
                token_merges=(opt / "merges.txt").read_text().split("\n")[1:-1], bos_token_id=2, eos_token_id=2, pad_token_id=1, add_bos_token=True)
@@ -197,6 +198,9 @@ def ggufs():
 def main():
     for d in ("json", "sp", "gguf"):
         (HERE / d).mkdir(exist_ok=True)
+    ggufs()
+    if sys.argv[2:] == ["gguf"]:
+        return
     byte_level("bytes-prefix", 400, prefix=True, change=lambda d: put_added(d, ODD))
     byte_level("bytes-whole", 500, regex=False, change=lambda d: put_added(d, ODD))
     byte_level("bytes-digits", 420, digits=True)
@@ -222,7 +226,6 @@ def main():
     sp("bpe-identity", model_type="bpe", normalization_rule_name="identity")
     sp("bpe-user", model_type="bpe", user_defined_symbols=["<tok>", "ab", "photo of", "▁▁"], normalization_rule_name="identity", remove_extra_whitespaces=False, byte_fallback=True, vocab_size=700,
        allow_whitespace_only_pieces=True, split_by_whitespace=False)
-    ggufs()
 
 
 main()
