@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 
@@ -64,7 +65,10 @@ type report struct {
 	// Documents are nil where the corpus has none; Rejects and Reasons are the images'.
 	Documents *schemas.DocumentCounts `json:"documents,omitempty"`
 	Codes     *codeUsage              `json:"codes,omitempty"`
-	Examples  []example               `json:"examples,omitempty"`
+	// Splits and Vocabulary are those of a sequence corpus; its Reasons are those of rows that were not used.
+	Splits     map[string]*splitUsage `json:"splits,omitempty"`
+	Vocabulary *schemas.Vocabulary    `json:"vocabulary,omitempty"`
+	Examples   []example              `json:"examples,omitempty"`
 }
 
 type codeUsage struct {
@@ -114,7 +118,13 @@ func inspect(ctx context.Context, b *blob.Bucket, rows int) (*report, error) {
 				r.Identity = &id
 			}
 		}
-		if r.Pipeline == "detokenize" {
+		switch table := tableOf(f); {
+		case table == "sequences":
+			if err := r.sequences(ctx, b, p.Name, f); err != nil {
+				return nil, err
+			}
+			continue
+		case table != "codes":
 			continue
 		}
 		err = corpus.Read(ctx, b, p.Name, func(row schemas.CodeRow) error {
@@ -130,6 +140,9 @@ func inspect(ctx context.Context, b *blob.Bucket, rows int) (*report, error) {
 		if err != nil {
 			return nil, err
 		}
+	}
+	if r.Splits != nil && m != nil {
+		r.Reasons = m.Counts.Rejected
 	}
 	if usage.Total > 0 && r.Identity != nil {
 		usage.Distinct, usage.Of = int64(len(used)), int64(r.Identity.Codes)
@@ -194,9 +207,9 @@ func (r *report) print(cmd *cobra.Command) {
 		fmt.Fprintf(w, " (%.0f bytes a row)", float64(r.Bytes)/float64(r.Rows))
 	}
 	fmt.Fprintln(w)
-	for _, reason := range schemas.Reasons {
-		if n := r.Reasons[string(reason)]; n > 0 {
-			fmt.Fprintf(w, "  rejected: %s %s\n", reason, progress.Thousands(n))
+	for _, reason := range slices.Sorted(maps.Keys(r.Reasons)) {
+		if n := r.Reasons[reason]; n > 0 {
+			fmt.Fprintf(w, "  not used: %s %s\n", reason, progress.Thousands(n))
 		}
 	}
 	if d := r.Documents; d != nil {
@@ -225,5 +238,6 @@ func (r *report) print(cmd *cobra.Command) {
 	if c := r.Codes; c != nil {
 		fmt.Fprintf(w, "  %s codes, %s distinct of %s\n", progress.Thousands(c.Total), progress.Thousands(c.Distinct), progress.Thousands(c.Of))
 	}
+	r.printSequences(w)
 	printExamples(w, r.Examples)
 }

@@ -251,6 +251,9 @@ func TestShow(t *testing.T) {
 	if !strings.Contains(text, "A photo of]") || !strings.Contains(text, "<img ") || !strings.Contains(text, "picture ") {
 		t.Error(text)
 	}
+	if text := must(t, "inspect", out); !strings.Contains(text, "train: 2 rows, 20 sequences") || !strings.Contains(text, "<img> 771") {
+		t.Error(text)
+	}
 	if ids := must(t, "show", out, "--rows", "1", "--ids"); strings.Contains(ids, "photo") {
 		t.Error(ids)
 	}
