@@ -11,7 +11,7 @@ go build -o "$work/sower" ./cmd/sower
 go build -o "$work/mkinput" ./internal/bench/mkinput
 parts=${*:-null pool memory full rows}
 
-field() { grep "\"$1\":" | head -1 | tr -dc '0-9.e+-'; }
+field() { awk -F'[:, ]+' -v k="\"$1\"" '$2 == k {print $3; exit}'; }
 encode() { rm -rf "$work/out"; "$work/sower" encode -q --json -i "$1" -o "$work/out" -m "$2" "${@:3}"; }
 
 # peak PID: the largest anonymous memory of a process while it lives, in kB
