@@ -40,9 +40,12 @@ type Model struct {
 	// Unknown are the tensors that the model does not use.
 	Unknown []string
 
-	mu     sync.Mutex
-	digest map[string]string
+	// stamp changes with the files' sizes and modification times.
+	stamp string
 }
+
+// digests are those that this process has computed, by model, stamp and part: a launcher and its workers open the same model.
+var digests sync.Map
 
 // IsNull reports whether the model is the null one.
 func (m *Model) IsNull() bool { return m.Kind == Null }
@@ -62,7 +65,7 @@ or null (no codes, for timing the pipeline alone)`
 
 // Open resolves a --model argument.
 func Open(arg string) (*Model, error) {
-	m := &Model{Arg: arg, digest: map[string]string{}}
+	m := &Model{Arg: arg}
 	switch {
 	case arg == "":
 		return nil, errors.New("model: --model is missing: give " + Usage)
@@ -148,6 +151,9 @@ func (m *Model) openFolder(dir string) (err error) {
 	default:
 		return fmt.Errorf("model: %s holds neither %s and %s nor model.safetensors: see docs/weights.md", dir, quantizerFile, visionFile)
 	}
+	if m.stamp, err = stampOf(dir); err != nil {
+		return err
+	}
 	known := map[string]bool{}
 	for _, p := range m.Config.Params() {
 		known[p.Name] = true
@@ -161,6 +167,23 @@ func (m *Model) openFolder(dir string) (err error) {
 		m.Notes = append(m.Notes, fmt.Sprintf("%d tensors that the tokenizer does not use were ignored (%s)", n, some(m.Unknown, 6)))
 	}
 	return nil
+}
+
+// stampOf describes the files of a folder as they are now.
+func stampOf(dir string) (string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", fmt.Errorf("model: %w", err)
+	}
+	var b strings.Builder
+	for _, e := range entries {
+		info, err := os.Stat(filepath.Join(dir, e.Name())) // of what a link leads to
+		if err != nil {
+			continue // not a file that could be read
+		}
+		fmt.Fprintf(&b, "%s %d %d\n", e.Name(), info.Size(), info.ModTime().UnixNano())
+	}
+	return b.String(), nil
 }
 
 func some(names []string, n int) string {
@@ -223,10 +246,9 @@ func (m *Model) sum(what string, params []seed.Param) (string, error) {
 	if m.IsNull() {
 		return Null, nil
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if d := m.digest[what]; d != "" {
-		return d, nil
+	key := [3]string{m.Arg, m.stamp, what}
+	if d, ok := digests.Load(key); ok {
+		return d.(string), nil
 	}
 	if err := m.check(params); err != nil {
 		return "", err
@@ -238,7 +260,7 @@ func (m *Model) sum(what string, params []seed.Param) (string, error) {
 	sort.Strings(names)
 	d, err := checkpoint.Digest(m.Source, names)
 	if err == nil {
-		m.digest[what] = d
+		digests.Store(key, d)
 	}
 	return d, err
 }
