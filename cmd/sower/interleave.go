@@ -115,24 +115,28 @@ func (o *interleaveOptions) execute(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	k, perImage := 8192, 32 // of texts alone: room for the published codes
+	cfg.Identity = schemas.Identity{Tokenizer: "none", CodesPerImage: 32, NumericsVersion: schemas.NumericsVersion} // of texts alone
 	if len(sources) > 0 {
 		cfg.Identity = sources[0].manifest.Identity
-		k, perImage = cfg.Identity.Codes, cfg.Identity.CodesPerImage
-	} else {
-		cfg.Identity = schemas.Identity{Tokenizer: "none", Codes: k, CodesPerImage: perImage, NumericsVersion: schemas.NumericsVersion}
 	}
-	words, err := interleave.OpenWords(cfg.Tokenizer, o.rules, k, perImage)
+	words, err := interleave.OpenWords(cfg.Tokenizer, o.rules, cfg.Identity.Codes, cfg.Identity.CodesPerImage)
 	if err != nil {
 		return err
 	}
+	cfg.Identity.Codes = int(words.Vocabulary.K)
 	for _, w := range words.Warnings {
 		fmt.Fprintln(cmd.ErrOrStderr(), "note:", w)
 	}
 	cfg.Vocabulary, cfg.Rules = words.Vocabulary, words.Vocabulary.Rules
-	rows, err := o.ranges(ctx, &cfg, sources)
+	rows, notes, err := o.ranges(ctx, &cfg, sources)
 	if err != nil {
 		return err
+	}
+	for _, n := range notes {
+		fmt.Fprintln(cmd.ErrOrStderr(), "note:", n)
+	}
+	if len(rows) == 0 {
+		return errorf("interleave: %s: no rows: there is nothing to lay out", strings.Join(append(append([]string(nil), o.codes...), o.texts...), ", "))
 	}
 	if err := cfg.Validate(); err != nil {
 		return usageError{err}
@@ -191,32 +195,35 @@ func (o *interleaveOptions) openCodes(ctx context.Context, cfg *interleave.Confi
 	return sources, nil
 }
 
-// ranges lists what there is to read, of all inputs.
-func (o *interleaveOptions) ranges(ctx context.Context, cfg *interleave.Config, sources []source) ([]interleave.Range, error) {
-	var out []interleave.Range
+// ranges lists what there is to read, of all inputs; notes say what is not read.
+func (o *interleaveOptions) ranges(ctx context.Context, cfg *interleave.Config, sources []source) (out []interleave.Range, notes []string, err error) {
 	for i, s := range sources {
 		list, err := interleave.CodeRanges(ctx, s.bucket, i, cfg.Inputs[i].Weight, cfg.Identity.CodesPerImage)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		out = append(out, list...)
 	}
 	for _, arg := range o.texts {
 		pattern, weight, err := interleave.ParseInput(arg)
 		if err != nil {
-			return nil, usageError{err}
+			return nil, nil, usageError{err}
 		}
 		in, err := shards.Resolve(ctx, []string{pattern}, "jsonl")
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
+		defer in.Root.Close()
+		notes = append(notes, in.Notes...)
 		for _, s := range in.Sources {
+			if err := interleave.CheckLines(ctx, in.Root, s.Name); err != nil {
+				return nil, nil, err
+			}
 			out = append(out, interleave.TextRanges(len(cfg.Inputs), weight, s.Source)...)
 		}
 		cfg.Inputs = append(cfg.Inputs, interleave.Input{URL: in.Root.URL(), Weight: weight, Text: true, Field: o.field})
-		in.Root.Close()
 	}
-	return out, nil
+	return out, notes, nil
 }
 
 // absoluteTokenizer makes a path independent of the working folder; "bytes" is no path.

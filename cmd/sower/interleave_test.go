@@ -178,6 +178,9 @@ func TestInterleaveRefuses(t *testing.T) {
 	if err := os.Remove(filepath.Join(unfinished, schemas.ManifestName)); err != nil {
 		t.Fatal(err)
 	}
+	lines := t.TempDir()
+	writeFile(t, lines, "a.jsonl.gz", []byte("\x1f\x8b\x08\x00"))
+	writeFile(t, lines, "empty.jsonl", nil)
 	out := filepath.Join(t.TempDir(), "o")
 	for _, c := range []struct {
 		args string
@@ -195,8 +198,10 @@ func TestInterleaveRefuses(t *testing.T) {
 		{"--codes CODES -o OUT --validation 1", exitUsage, "--validation"},
 		{"--codes CODES:0 -o OUT", exitUsage, "weight"},
 		{"--codes CODES -o OUT --tokenizer nowhere", exitFailed, "nowhere"},
+		{"--text LINES/*.gz -o OUT", exitFailed, "gzip-compressed"},
+		{"--text LINES/empty.jsonl -o OUT", exitFailed, "empty.jsonl: no rows"},
 	} {
-		args := strings.Fields("interleave -q " + strings.NewReplacer("CODES", codes, "OTHER", other, "UNFINISHED", unfinished, "OUT", out).Replace(c.args))
+		args := strings.Fields("interleave -q " + strings.NewReplacer("CODES", codes, "OTHER", other, "UNFINISHED", unfinished, "LINES", lines, "OUT", out).Replace(c.args))
 		stdout, stderr, code := sower(t, args...)
 		if code != c.code || !strings.Contains(stdout+stderr, c.want) {
 			t.Errorf("%s: exit code %d, want %d with %q\n%s%s", c.args, code, c.code, c.want, stdout, stderr)
@@ -218,6 +223,31 @@ func TestCaptionsCannotWriteImages(t *testing.T) {
 		if len(r.Images) != 0 {
 			t.Errorf("%v", r)
 		}
+	}
+}
+
+// TestInterleaveTextsAlone uses a tokenizer whose image words are of another number than the published codes, and a folder of
+// which a part is read.
+func TestInterleaveTextsAlone(t *testing.T) {
+	codes, dir := encoded(t, 2), t.TempDir()
+	must(t, "interleave", "-q", "--codes", codes, "-o", filepath.Join(dir, "first"))
+	writeFile(t, dir, "in/x.jsonl", []byte(`{"text":"one"}`+"\n"))
+	writeFile(t, dir, "in/y.txt", []byte("two\n"))
+	out := filepath.Join(dir, "out")
+	stdout, stderr, code := sower(t, "interleave", "-q", "--text", filepath.Join(dir, "in"), "-o", out, "--tokenizer", filepath.Join(dir, "first", "tokenizer"))
+	if code != 0 || !strings.Contains(stderr, "1 .txt files not read") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	if got, want := *readManifest(t, out).Vocabulary, *readManifest(t, filepath.Join(dir, "first")).Vocabulary; got.K != want.K || got.Offset != want.Offset || got.Length != want.Length {
+		t.Errorf("vocabulary %+v, want that of %+v", got, want)
+	}
+	must(t, "validate", out)
+	// One id has no label: such a row is left out, and counted.
+	writeFile(t, dir, "single/x.txt", []byte("a\nbc\n"))
+	must(t, "interleave", "-q", "--text", filepath.Join(dir, "single", "*.txt"), "-o", filepath.Join(dir, "two"), "--no-bos", "--no-eos", "--validation", "0")
+	must(t, "validate", filepath.Join(dir, "two"))
+	if c := readManifest(t, filepath.Join(dir, "two")).Counts; c.In != 2 || c.Encoded != 1 || c.Rejected["no_text"] != 1 {
+		t.Errorf("%+v", c)
 	}
 }
 

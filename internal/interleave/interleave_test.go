@@ -152,6 +152,46 @@ func TestImageFirstIsAShareOfRecords(t *testing.T) {
 	}
 }
 
+// joined is a tokenizer that puts a space of its own before a text, as SentencePiece does: ids are bytes.
+type joined struct{ fakeWords }
+
+func (joined) Text(dst []int32, s string, _, _ bool) []int32 {
+	for _, c := range []byte(" " + s) {
+		dst = append(dst, int32(c))
+	}
+	return dst
+}
+
+// TestOnePrompt looks for spaces that a tokenizer makes in the middle of what a model will be asked in one piece.
+func TestOnePrompt(t *testing.T) {
+	b := builder()
+	b.Words, b.BOS, b.EOS = joined{}, false, false
+	read := func(s Sequence) string {
+		var text strings.Builder
+		for _, id := range s.IDs {
+			if id < 128 {
+				text.WriteByte(byte(id))
+			}
+		}
+		return text.String()
+	}
+	for _, c := range []struct {
+		template, want string
+		masked         int
+		elements       []Element
+	}{
+		{"seed1", " A photo of fox", 4 + len(" A photo of"), []Element{imageA, words("fox")}},
+		{"conversation", " USER: what\nASSISTANT: cat", len(" USER: what\nASSISTANT:"), []Element{role(words("what"), "user"), role(words("cat"), "assistant")}},
+	} {
+		pieces, drop := templates[c.template].Lay(&b, &Record{Identity: "x", Elements: c.elements})
+		s := join(pieces)
+		got := strings.ReplaceAll(read(s), "\x14\x15", "") // <img> and </img>
+		if drop != "" || got != c.want || len(s.Masked) != 1 || s.Masked[0] != [2]int32{0, int32(c.masked)} {
+			t.Errorf("%s: %q, masked %v %s; want %q, masked to %d", c.template, got, s.Masked, drop, c.want, c.masked)
+		}
+	}
+}
+
 func TestFit(t *testing.T) {
 	b := builder()
 	lay := func(template string, e ...Element) []Piece {
@@ -175,8 +215,11 @@ func TestFit(t *testing.T) {
 		{"image does not fit", lay("document", words("a"), imageA, words("b")), 5, Truncate, []string{"[BOS] a ~ ~ EOS"}},
 		{"text gives way to the image", lay("document", words("a b c d e"), imageA), 9, Truncate, []string{"[BOS] a b c <img> 1 2 </img> EOS"}},
 		{"at element edges", lay("document", words("a b c"), imageA, words("d e")), 8, Split, []string{"[BOS] a b c ~", "[<img>] 1 2 </img> ~ d e EOS"}},
-		{"EOS alone is nothing", lay("document", words("a b c"), imageA), 4, Split, []string{"[BOS]", "[a] b c ~", "[<img>] 1 2 </img>"}},
-		{"a long text in contexts", lay("text", words(long)), 4, Split, []string{"[w] w w w", "[w] w w w", "[w] w EOS"}},
+		{"EOS alone is nothing", lay("document", words("a b"), imageA), 4, Split, []string{"[BOS] a b ~", "[<img>] 1 2 </img>"}},
+		{"BOS alone is nothing", lay("document", imageA, words("a b")), 4, Split, []string{"[<img>] 1 2 </img>", "[~] a b EOS"}},
+		{"a long text in contexts", lay("text", words(long)), 4, Split, []string{"[BOS] w w w", "[w] w w w", "[w] w w EOS"}},
+		{"BOS and a text of the context", lay("text", words("a b c d")), 4, Split, []string{"[BOS] a b c", "[d] EOS"}},
+		{"an answer that is gone", lay("conversation", role(words("a b c d"), "user"), role(words("e"), "assistant")), 5, Truncate, nil},
 		{"no image fits", lay("document", imageA, words("a")), 3, Split, nil},
 	} {
 		var got []string
@@ -186,9 +229,6 @@ func TestFit(t *testing.T) {
 			if len(s.IDs) > c.context {
 				t.Errorf("%s: %d ids in a context of %d", c.name, len(s.IDs), c.context)
 			}
-		}
-		if c.name == "EOS alone is nothing" { // a BOS of its own teaches nothing either
-			c.want = c.want[1:]
 		}
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
@@ -318,6 +358,18 @@ func TestTimes(t *testing.T) {
 	}
 	if times(1, 5, "x") != 1 || times(3, 5, "x") != 3 {
 		t.Error("a whole weight is not whole")
+	}
+}
+
+// TestHashOfManyRepetitions: repetitions stand above other bits, and all must count.
+func TestHashOfManyRepetitions(t *testing.T) {
+	seen := map[uint64]int{}
+	for repeat := range 1000 {
+		h := hash(1, "order", "x", repeat<<20)
+		if before, twice := seen[h]; twice {
+			t.Fatalf("repetition %d has the place of %d", repeat, before)
+		}
+		seen[h] = repeat
 	}
 }
 

@@ -129,6 +129,37 @@ func documentRecord(id string, d schemas.DocumentRow, images []codeColumns) (Rec
 	return r, nil
 }
 
+// noLines are the first bytes of files that people take for files of lines.
+var noLines = []struct{ magic, what, do string }{
+	{"\x1f\x8b", "gzip-compressed", "decompress it (gunzip)"}, // could be read, but not in parts: one file would be one unit
+	{"\x28\xb5\x2f\xfd", "zstd-compressed", "decompress it (zstd -d)"},
+	{"BZh", "bzip2-compressed", "decompress it (bunzip2)"},
+	{"\xfd7zXZ", "xz-compressed", "decompress it (xz -d)"},
+	{"PK\x03\x04", "a ZIP archive", "unpack it"},
+	{"PAR1", "Parquet", "write its texts as JSON lines"},
+	{"\xff\xfe", "UTF-16", "convert it to UTF-8"},
+	{"\xfe\xff", "UTF-16", "convert it to UTF-8"},
+}
+
+// CheckLines refuses a file that would lose every line.
+func CheckLines(ctx context.Context, b *blob.Bucket, name string) error {
+	f, err := b.Open(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	head := make([]byte, min(f.Size(), 8))
+	if _, err := f.ReadAt(head, 0); err != nil && err != io.EOF {
+		return fmt.Errorf("interleave: read %s: %w", name, err)
+	}
+	for _, n := range noLines {
+		if bytes.HasPrefix(head, []byte(n.magic)) {
+			return fmt.Errorf("interleave: --text %s is %s, not lines of text: %s", blob.Join(b.URL(), name), n.what, n.do)
+		}
+	}
+	return nil
+}
+
 // readLines yields the texts of the lines that start in [start, end) of a file.
 func readLines(ctx context.Context, in *blob.Bucket, name, field string, start, end int64, yield func(Record, Drop) error) error {
 	f, err := in.Open(ctx, name)
@@ -160,6 +191,9 @@ func readLines(ctx context.Context, in *blob.Bucket, name, field string, start, 
 		}
 		if err != nil && err != io.EOF && !errors.Is(err, errLongLine) {
 			return fmt.Errorf("interleave: read %s: %w", name, err)
+		}
+		if at == 0 { // Windows editors and exports put a mark in front of the first line; it is no part of it
+			line = bytes.TrimPrefix(line, utf8BOM)
 		}
 		rec := Record{Kind: Text, Key: fmt.Sprintf("%s:%d", name, at), Identity: fmt.Sprintf("%s\x00%d", name, at)}
 		at += n
@@ -204,6 +238,8 @@ func textRecord(rec *Record, line []byte, asJSON bool, field string) Drop {
 	rec.Elements = []Element{{Text: text}}
 	return ""
 }
+
+var utf8BOM = []byte("\xef\xbb\xbf")
 
 var errLongLine = errors.New("line above the limit")
 

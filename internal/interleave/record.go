@@ -81,6 +81,9 @@ func hash(seed uint64, what, identity string, repeat int) uint64 {
 	h.Write(b[:])
 	h.Write([]byte(what))
 	h.Write([]byte{0, byte(repeat), byte(repeat >> 8), byte(repeat >> 16), 0})
+	for rest := uint64(repeat) >> 24; rest > 0; rest >>= 8 { // callers shift repetitions up; weights go to 1000
+		h.Write([]byte{byte(rest)})
+	}
 	h.Write([]byte(identity))
 	return mix(h.Sum64())
 }

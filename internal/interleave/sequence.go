@@ -7,7 +7,7 @@ type Overlong string
 
 // The ways to deal with over-long sequences. An image is never cut.
 const (
-	Split    Overlong = "split"    // at element edges; a text longer than the context is cut into contexts
+	Split    Overlong = "split"    // at element edges; a text longer than the context (with its BOS) is cut into contexts
 	Truncate Overlong = "truncate" // texts are shortened from their end, images that do not fit are left out
 	DropLong Overlong = "drop"
 )
@@ -68,6 +68,12 @@ func split(pieces []Piece, context int) [][]Piece {
 			if p.Mark && used > 0 { // an EOS of its own teaches nothing: its sequence would have no label
 				break
 			}
+			if used > 0 && onlyMarks(cur) && !p.Image { // a BOS goes with the head of its text, however long that is
+				head := p
+				head.IDs = p.IDs[:context-used]
+				cur = append(cur, head)
+				p.IDs = p.IDs[context-used:]
+			}
 			flush()
 		}
 		for len(p.IDs) > context {
@@ -89,8 +95,17 @@ func split(pieces []Piece, context int) [][]Piece {
 	return kept
 }
 
+func onlyMarks(pieces []Piece) bool {
+	for _, p := range pieces {
+		if !p.Mark {
+			return false
+		}
+	}
+	return true
+}
+
 // truncate keeps BOS and EOS, the images that fit, and as much of each text, in order, as the rest has room for; nil when
-// nothing but marks is left.
+// nothing with loss but marks is left: an EOS right behind a question would teach to say nothing.
 func truncate(pieces []Piece, context int) []Piece {
 	keep := make([]int, len(pieces)) // ids of each piece that stay
 	room := context
@@ -117,7 +132,7 @@ func truncate(pieces []Piece, context int) []Piece {
 		if keep[i] == 0 {
 			continue
 		}
-		content = content || !p.Mark
+		content = content || !p.Mark && p.Loss
 		p.IDs = p.IDs[:keep[i]]
 		out = append(out, p)
 	}

@@ -125,7 +125,8 @@ func (t *Task) build(ctx context.Context, ranges []schemas.PlanRow, counts *sche
 		if c := cmp.Compare(a.order, b.order); c != 0 {
 			return c
 		}
-		return slices.Compare(a.IDs, b.IDs) // equal hashes are as good as impossible; equal sequences may change places
+		// Rows of two corpora may have the same identity, and so the same place; equal sequences may change theirs.
+		return cmp.Or(slices.Compare(a.IDs, b.IDs), slices.Compare(a.Keys, b.Keys))
 	})
 	return all, nil
 }
@@ -217,6 +218,10 @@ func (t *Task) layOut(records []Record) ([]placed, map[Drop]int64) {
 		pieces, reason := template.Lay(&t.builder, r)
 		if reason != "" {
 			dropped[reason]++
+			continue
+		}
+		if !teaches(pieces) { // one id without BOS and EOS
+			dropped[NoText]++
 			continue
 		}
 		mode := t.cfg.Overlong

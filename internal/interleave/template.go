@@ -2,6 +2,7 @@ package interleave
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -143,6 +144,24 @@ func (b *Builder) layout() *layout {
 func (l *layout) text(s string, after, before, loss bool) {
 	if ids := l.b.Words.Text(nil, s, after, before); len(ids) > 0 {
 		l.pieces = append(l.pieces, Piece{IDs: ids, Loss: loss})
+	}
+}
+
+// textTail adds a text of two parts, with loss on the second alone. They are tokenized together, as a model's user will:
+// apart, SentencePiece would put a space of its own before the second. Where a token spans the seam they are taken apart all
+// the same, for the loss must begin at the seam.
+func (l *layout) textTail(head, tail string, after bool) {
+	from := l.b.Words.Text(nil, head, after, false)
+	whole := l.b.Words.Text(nil, head+tail, after, false)
+	if len(whole) < len(from) || !slices.Equal(whole[:len(from)], from) {
+		l.text(head, after, false, false)
+		l.text(tail, false, false, true)
+		return
+	}
+	for _, p := range []Piece{{IDs: from}, {IDs: whole[len(from):], Loss: true}} {
+		if len(p.IDs) > 0 {
+			l.pieces = append(l.pieces, p)
+		}
 	}
 }
 

@@ -6,8 +6,8 @@ func init() { Register(conversation{}) }
 //
 //	BOS "USER: " [<img> 32 codes </img> | text] … newline "ASSISTANT:" [text | <img> 32 codes </img>] … EOS
 //
-// Following turns start with a newline. One BOS and one EOS for the whole; loss on answers and EOS. Questions and answers are
-// tokenized apart, so an answer has its own leading space where the tokenizer makes one.
+// Following turns start with a newline. One BOS and one EOS for the whole; loss on answers and EOS. Questions (up to
+// "ASSISTANT:") and answers are tokenized apart, so an answer has its own leading space where the tokenizer makes one.
 type conversation struct{}
 
 func (conversation) Name() string       { return "conversation" }
@@ -24,6 +24,15 @@ func (conversation) Lay(b *Builder, r *Record) ([]Piece, Drop) {
 	l := b.layout()
 	answers := 0
 	speaker := ""
+	// A question waits for what follows: "ASSISTANT:" belongs to its text, as it will when the model is asked.
+	question, after := "", false
+	ask := func(before bool) {
+		if question != "" {
+			l.text(question, after, before, false)
+		}
+		question = ""
+	}
+	afterImage := func() bool { return question == "" && len(l.pieces) > 0 && l.pieces[len(l.pieces)-1].Image }
 	for i := range r.Elements {
 		e := &r.Elements[i]
 		if !e.IsImage() && e.Text == "" {
@@ -44,27 +53,30 @@ func (conversation) Lay(b *Builder, r *Record) ([]Piece, Drop) {
 			}
 			speaker = e.Role
 		}
-		after := len(l.pieces) > 0 && l.pieces[len(l.pieces)-1].Image
 		if answer {
 			if prefix != "" {
-				l.text(prefix, after, e.IsImage(), false)
-				after = false
+				if question == "" {
+					after = afterImage()
+				}
+				question += prefix
+				ask(e.IsImage())
 			}
 			if e.IsImage() {
 				l.image(e, true)
 			} else {
-				l.text(e.Text, after, followedByImage(r, i), true)
+				l.text(e.Text, afterImage(), followedByImage(r, i), true)
 			}
 			answers++
 			continue
 		}
+		ask(e.IsImage())
+		after = afterImage()
+		question = prefix
 		if e.IsImage() {
-			if prefix != "" {
-				l.text(prefix, after, true, false)
-			}
+			ask(true)
 			l.image(e, false)
 		} else {
-			l.text(prefix+e.Text, after, followedByImage(r, i), false)
+			question += e.Text
 		}
 	}
 	if answers == 0 || speaker != roleAssistant {

@@ -21,8 +21,7 @@ func (seed1) Lay(b *Builder, r *Record) ([]Piece, Drop) {
 	l := b.layout()
 	if r.chance(b.Seed, "image first") < b.ImageFirst {
 		l.image(im, false)
-		l.text("A photo of", true, false, false)
-		l.text(" "+text, false, false, true)
+		l.textTail("A photo of", " "+text, true)
 	} else {
 		l.text("Generate an image "+text, false, true, false)
 		l.image(im, true)

@@ -1,6 +1,7 @@
 package interleave
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -20,11 +21,18 @@ type ImageWords struct {
 	end    string
 }
 
-// OpenWords opens a tokenizer and adds words for k image codes, perImage of them an image.
+// publishedCodes is the size of the published codebook.
+const publishedCodes = 8192
+
+// OpenWords opens a tokenizer and adds words for k image codes, perImage of them an image. Where no image says how many codes
+// there are, k is 0: as many as the tokenizer has words for, else room for the published codes.
 func OpenWords(path, rules string, k, perImage int) (*ImageWords, error) {
 	t, err := text.Open(path, text.Options{Rules: rules})
 	if err != nil {
 		return nil, err
+	}
+	if k == 0 {
+		k = cmp.Or(text.CountImageTokens(t), publishedCodes)
 	}
 	images, err := text.Extend(t, k)
 	if err != nil {

@@ -53,7 +53,7 @@ func Extend(t Tokenizer, k int) (*Images, error) {
 	}
 	m.Begin, m.End = look(imageBegin), look(imageEnd)
 	if len(missing) > 0 && found > 0 {
-		return nil, fmt.Errorf("text: the tokenizer has %d of %d image tokens: %q is missing, and %d more", found, k+2, missing[0], len(missing)-1)
+		return nil, fmt.Errorf("text: the tokenizer has %d of %d image tokens: %q is missing, and %d more; it was made for another number of codes: take it without image tokens", found, k+2, missing[0], len(missing)-1)
 	}
 	if found == 0 {
 		c, err := extended(t, k)
@@ -77,6 +77,18 @@ func Extend(t Tokenizer, k int) (*Images, error) {
 		return nil, errors.New("text: two image codes have the same id")
 	}
 	return m, nil
+}
+
+// CountImageTokens is how many codes the tokenizer has tokens for: 0 when it has no image tokens.
+func CountImageTokens(t Tokenizer) int {
+	k := 0
+	for k < 1<<16 {
+		if _, ok := t.ID(imageToken(k)); !ok {
+			break
+		}
+		k++
+	}
+	return k
 }
 
 // extended is t with the image tokens behind all others.
