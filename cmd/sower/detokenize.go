@@ -61,6 +61,9 @@ func (o *detokenizeOptions) execute(cmd *cobra.Command) error {
 	if err := cfg.Validate(); err != nil {
 		return usageError{err}
 	}
+	if sameFolder(o.codes, o.output) {
+		return usageError{errorf("detokenize: --output %s is the corpus of --codes: its files would be mixed or, with --overwrite, deleted; give another folder", o.output)}
+	}
 	in, err := openFolder(ctx, cfg.Codes, "--codes")
 	if err != nil {
 		return err

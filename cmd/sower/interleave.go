@@ -172,6 +172,9 @@ func (o *interleaveOptions) openCodes(ctx context.Context, cfg *interleave.Confi
 		if err != nil {
 			return sources, usageError{err}
 		}
+		if sameFolder(path, o.output) {
+			return sources, usageError{errorf("interleave: --output %s is the corpus of --codes: its files would be mixed or, with --overwrite, deleted; give another folder", o.output)}
+		}
 		b, err := openFolder(ctx, absolute(path), "--codes")
 		if err != nil {
 			return sources, err
@@ -224,6 +227,19 @@ func (o *interleaveOptions) ranges(ctx context.Context, cfg *interleave.Config, 
 		cfg.Inputs = append(cfg.Inputs, interleave.Input{URL: in.Root.URL(), Weight: weight, Text: true, Field: o.field})
 	}
 	return out, notes, nil
+}
+
+// sameFolder reports whether two arguments name one folder, by name or by what is there.
+func sameFolder(a, b string) bool {
+	if a == "" || b == "" {
+		return false
+	}
+	if absolute(a) == absolute(b) {
+		return true
+	}
+	x, errA := os.Stat(a)
+	y, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(x, y)
 }
 
 // absoluteTokenizer makes a path independent of the working folder; "bytes" is no path.

@@ -196,6 +196,8 @@ func TestInterleaveRefuses(t *testing.T) {
 		{"--codes CODES -o OUT --template caption --template seed1", exitUsage, "both"},
 		{"--codes CODES -o OUT --overlong fold", exitUsage, "--overlong"},
 		{"--codes CODES -o OUT --validation 1", exitUsage, "--validation"},
+		{"--codes CODES -o CODES --overwrite", exitUsage, "is the corpus of --codes"},
+		{"--codes CODES:2 -o CODES/../codes/ --overwrite", exitUsage, "is the corpus of --codes"},
 		{"--codes CODES:0 -o OUT", exitUsage, "weight"},
 		{"--codes CODES -o OUT --tokenizer nowhere", exitFailed, "nowhere"},
 		{"--text LINES/*.gz -o OUT", exitFailed, "gzip-compressed"},
@@ -207,6 +209,7 @@ func TestInterleaveRefuses(t *testing.T) {
 			t.Errorf("%s: exit code %d, want %d with %q\n%s%s", c.args, code, c.code, c.want, stdout, stderr)
 		}
 	}
+	must(t, "validate", codes)
 	if _, err := os.Stat(out); err == nil {
 		t.Error("a refused command made its output folder")
 	}
@@ -248,6 +251,30 @@ func TestInterleaveTextsAlone(t *testing.T) {
 	must(t, "validate", filepath.Join(dir, "two"))
 	if c := readManifest(t, filepath.Join(dir, "two")).Counts; c.In != 2 || c.Encoded != 1 || c.Rejected["no_text"] != 1 {
 		t.Errorf("%+v", c)
+	}
+}
+
+// TestValidateTokenizer: sequences are worth nothing without the tokenizer beside them.
+func TestValidateTokenizer(t *testing.T) {
+	codes, dir := encoded(t, 2), t.TempDir()
+	good, other := filepath.Join(dir, "good"), filepath.Join(dir, "other")
+	must(t, "interleave", "-q", "--codes", codes, "-o", good)
+	must(t, "interleave", "-q", "--codes", codes, "-o", other, "--tokenizer", "../../testdata/fixtures/tokenizers/bert-wordpiece")
+	must(t, "validate", good)
+	must(t, "validate", other)
+	for _, c := range []struct {
+		damage func() error
+		want   string
+	}{
+		{func() error { return os.RemoveAll(filepath.Join(good, "tokenizer")) }, "tokenizer: "},
+		{func() error { return os.Rename(filepath.Join(other, "tokenizer"), filepath.Join(good, "tokenizer")) }, "ids, the manifest says"},
+	} {
+		if err := c.damage(); err != nil {
+			t.Fatal(err)
+		}
+		if stdout, stderr, code := sower(t, "validate", good); code != exitFailed || !strings.Contains(stdout, c.want) {
+			t.Errorf("exit code %d, want %q\n%s%s", code, c.want, stdout, stderr)
+		}
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"sower/internal/blob"
 	"sower/internal/corpus"
 	"sower/internal/launch"
+	"sower/internal/text"
 	"sower/schemas"
 )
 
@@ -85,6 +86,9 @@ func Corpus(ctx context.Context, b *blob.Bucket, progress func(done, of int)) (*
 		c.problem(schemas.ManifestName, -1, "has no vocabulary")
 		return c.report, nil
 	}
+	if m.Pipeline == "interleave" {
+		c.tokenizer()
+	}
 	if err := c.strangers(); err != nil {
 		return nil, err
 	}
@@ -104,6 +108,33 @@ func Corpus(ctx context.Context, b *blob.Bucket, progress func(done, of int)) (*
 		}
 	}
 	return c.report, nil
+}
+
+// tokenizer checks that the tokenizer beside the sequences has their ids. Its digest may be another than the manifest's, which
+// is of the files that it was made of.
+func (c *checker) tokenizer() {
+	const dir = "tokenizer"
+	if scheme, _ := blob.SplitScheme(c.b.URL()); scheme != "" {
+		return // tokenizers are read from local folders alone
+	}
+	t, err := text.Open(blob.Join(c.b.URL(), dir), text.Options{Rules: "hf"})
+	if err != nil {
+		c.problem(dir, -1, "%v", err)
+		return
+	}
+	v := c.m.Vocabulary
+	if size := t.Vocab().Size; size != int(v.Length) {
+		c.problem(dir, -1, "has %d ids, the manifest says %d", size, v.Length)
+		return
+	}
+	images, err := text.Extend(t, int(v.K))
+	if err != nil {
+		c.problem(dir, -1, "%v", err)
+		return
+	}
+	if images.Offset != v.Offset || images.Begin != v.Begin || images.End != v.End {
+		c.problem(dir, -1, "code 0, <img> and </img> are %d, %d and %d, the manifest says %d, %d and %d", images.Offset, images.Begin, images.End, v.Offset, v.Begin, v.End)
+	}
 }
 
 func folder(path string) string {
