@@ -35,7 +35,7 @@ for part in $parts; do
 		rm -rf "$work/null"
 		;;
 	pool)
-		go test ./internal/encode -run '^$' -bench 'Prepare|Unit' -benchtime 4000x -count 3 | grep -E 'pictures/s'
+		go test ./internal/encode -run '^$' -bench 'Prepare|Unit' -benchtime 2000x -count 3 | grep -E 'pictures/s'
 		;;
 	memory)
 		for n in 20000 200000; do

@@ -23,14 +23,24 @@ import (
 	"sower/schemas"
 )
 
-// photo is a 512x384 picture with some detail.
-func photo(b *testing.B, seed int) []byte {
+// sizes are those of a picture that img2dataset has shrunk, and of one as it comes from the web.
+var sizes = [][2]int{{512, 384}, {1024, 768}}
+
+func eachSize(b *testing.B, run func(b *testing.B, data []byte)) {
+	for _, s := range sizes {
+		data := photo(b, s[0], s[1])
+		b.Run(fmt.Sprintf("%dx%d", s[0], s[1]), func(b *testing.B) { run(b, data) })
+	}
+}
+
+// photo is a picture with some detail.
+func photo(b *testing.B, width, height int) []byte {
 	b.Helper()
-	im := image.NewRGBA(image.Rect(0, 0, 512, 384))
-	x := uint32(seed)*2654435761 + 1
-	for i := range im.Rect.Dx() * im.Rect.Dy() {
+	im := image.NewRGBA(image.Rect(0, 0, width, height))
+	x := uint32(1)
+	for i := range width * height {
 		x = x*1664525 + 1013904223
-		px, py := i%512, i/512
+		px, py := i%width, i/width
 		im.SetRGBA(px, py, color.RGBA{uint8(px/2 + int(x>>28)), uint8(py/2 + int(x>>27&15)), uint8((px ^ py) / 2), 255})
 	}
 	var out bytes.Buffer
@@ -41,9 +51,9 @@ func photo(b *testing.B, seed int) []byte {
 }
 
 // BenchmarkPrepare is the decode pool's own rate: pictures decoded and resized on all cores, and nothing else.
-func BenchmarkPrepare(b *testing.B) {
-	data := photo(b, 1)
-	b.ResetTimer()
+func BenchmarkPrepare(b *testing.B) { eachSize(b, benchmarkPrepare) }
+
+func benchmarkPrepare(b *testing.B, data []byte) {
 	b.RunParallel(func(pb *testing.PB) {
 		dst := make([]byte, 3*56*56)
 		for pb.Next() {
@@ -58,10 +68,11 @@ func BenchmarkPrepare(b *testing.B) {
 
 // BenchmarkUnit is all of a unit's work with the tiny model: read, hash, decode, resize, encode, write. The goal is 90 % of
 // BenchmarkPrepare.
-func BenchmarkUnit(b *testing.B) {
+func BenchmarkUnit(b *testing.B) { eachSize(b, benchmarkUnit) }
+
+func benchmarkUnit(b *testing.B, data []byte) {
 	const perTar = 500
 	var samples []shardtest.Sample
-	data := photo(b, 1)
 	for i := range perTar {
 		samples = append(samples, shardtest.Captioned(fmt.Sprintf("%09d", i), data, "a picture"))
 	}

@@ -19,12 +19,14 @@ type Estimate struct {
 	Encoded   int                      `json:"encoded"`
 	Rejected  map[schemas.Reason]int64 `json:"rejected"`
 	// Seconds a row: Read and Prepare on one core, Encode with the whole device.
-	Read, Prepare, Encode float64
+	Read    float64 `json:"read"`
+	Prepare float64 `json:"prepare"`
+	Encode  float64 `json:"encode"`
 	// Bytes a row of the code table, without compression of texts.
-	OutputBytes float64
+	OutputBytes float64 `json:"output_bytes"`
 	// InputBytes a row, what holds the image included.
-	InputBytes float64
-	Load       float64 // seconds to load the model
+	InputBytes float64 `json:"input_bytes"`
+	Load       float64 `json:"load"` // seconds to load the model
 
 	wholeBytes, wholeRows int64 // of ranges that were read to their end
 }
