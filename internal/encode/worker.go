@@ -151,8 +151,8 @@ func (m *deviceModel) Close() error {
 var pool = struct {
 	once   sync.Once
 	tasks  chan func()
-	memory *semaphore.Weighted
-}{}
+	memory *semaphore.Weighted // there before the pool starts: a sample decodes without the pool
+}{memory: semaphore.NewWeighted(decodeMemory)}
 
 // decodeMemory bounds the bytes of decoded pixels in flight; one larger picture is let through alone.
 const decodeMemory = 1 << 30
@@ -161,7 +161,6 @@ const decodeMemory = 1 << 30
 func do(ctx context.Context, task func()) error {
 	pool.once.Do(func() {
 		pool.tasks = make(chan func())
-		pool.memory = semaphore.NewWeighted(decodeMemory)
 		for range runtime.GOMAXPROCS(0) {
 			go func() {
 				for t := range pool.tasks {
