@@ -53,6 +53,13 @@ func TestParquet(t *testing.T) {
 		Image   []byte   `parquet:"image"`
 		Caption []string `parquet:"caption,list"`
 	}
+	type packed struct {
+		Image []byte `parquet:"image,lz4"`
+	}
+	var lz4 bytes.Buffer
+	if err := parquet.Write(&lz4, []packed{{jpg1}}); err != nil {
+		t.Fatal(err)
+	}
 	type paths struct {
 		Image string `parquet:"image"`
 		Text  []byte `parquet:"text"`
@@ -97,6 +104,7 @@ func TestParquet(t *testing.T) {
 		opt(c("large", hf, shardtest.Want{Key: key(0), Reject: schemas.TooLarge}, shardtest.Want{Key: key(1), Reject: schemas.NoImage}), shards.Options{MaxImageBytes: 100}),
 		c("empty image", shardtest.Parquet(0, odd{Alt: ptr("x")}), shardtest.Want{Key: key(0), Reject: schemas.MissingColumn}),
 		c("no rows", shardtest.Parquet[urls](0)),
+		c("LZ4", lz4.Bytes(), shardtest.Want{Key: key(0), Reject: schemas.UnreadableSource, Detail: "write the file with zstd"}),
 		c("not parquet", bytes.Repeat([]byte("hello "), 50), shardtest.Want{Reject: schemas.UnreadableSource}),
 		c("nothing", nil, shardtest.Want{Reject: schemas.UnreadableSource, Detail: "0 bytes"}),
 		c("cut", whole[:len(whole)-100], shardtest.Want{Reject: schemas.UnreadableSource}),

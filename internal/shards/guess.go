@@ -34,8 +34,8 @@ func shardExt(name string) string {
 	return ext
 }
 
-// sniff says which format the first bytes of a file look like.
-func sniff(ctx context.Context, b *blob.Bucket, name string) (string, error) {
+// sniff says which format the first bytes of a file look like; arg is what the user called it.
+func sniff(ctx context.Context, b *blob.Bucket, name, arg string) (string, error) {
 	r, err := b.Open(ctx, name)
 	if err != nil {
 		return "", err
@@ -61,7 +61,7 @@ func sniff(ctx context.Context, b *blob.Bucket, name string) (string, error) {
 		return "folder", nil
 	}
 	return "", fmt.Errorf("%s: cannot tell its format from its name or its first bytes; say which with --format (have: %s)%s",
-		name, strings.Join(Formats(), ", "), compressedHint(p))
+		arg, strings.Join(Formats(), ", "), compressedHint(p))
 }
 
 // documents says which format of documents a file is of, when a reader of pairs would take it, too; else "".

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -135,6 +136,9 @@ func Resolve(ctx context.Context, patterns []string, format string) (*Input, err
 	if n := len(r.missing); n > 0 {
 		return nil, fmt.Errorf("shards: input: %s not there: %s", plural(n, "file is", "files are"), firstTen(r.missing))
 	}
+	if len(r.empty) > 0 {
+		return nil, fmt.Errorf("shards: input: an empty folder, or neither a file nor a folder (a pipe, a socket): %s", firstTen(r.empty))
+	}
 	return r.input(all[0].store)
 }
 
@@ -183,6 +187,7 @@ type resolver struct {
 	files   map[string]found // by name
 	roots   []string         // folder before the first wildcard, per pattern
 	missing []string
+	empty   []string // folders without a file, and what is neither file nor folder
 	notes   []string
 	looked  map[[2]string]string // formats of documents found, by folder and format by name
 }
@@ -211,7 +216,7 @@ func (r *resolver) addFile(p pattern, info blob.Info) error {
 	}
 	if f.format == "" {
 		var err error
-		if f.format, err = sniff(r.ctx, r.store, info.Name); err != nil {
+		if f.format, err = sniff(r.ctx, r.store, info.Name, p.arg); err != nil {
 			return err
 		}
 	}
@@ -262,6 +267,12 @@ func (r *resolver) addFolder(p pattern) error {
 		files = append(files, found{info: info})
 	}
 	if !any {
+		if scheme, rest := blob.SplitScheme(p.arg); scheme == "" || scheme == "file" {
+			if _, err := os.Stat(filepath.FromSlash(rest)); err == nil {
+				r.empty = append(r.empty, p.arg)
+				return nil
+			}
+		}
 		r.missing = append(r.missing, p.arg)
 		return nil
 	}

@@ -99,6 +99,11 @@ func newColumnReader(src *source, f *parquet.File, group, column int, repeated b
 		}
 		c.name += p
 	}
+	// parquet-go up to 0.32 drops what its LZ4 decoder returns and gives stale bytes instead (parquet-go issue 608), and
+	// allocates without end on a damaged block.
+	if m.Codec == pqformat.Lz4Raw {
+		return nil, fmt.Errorf("column %q is compressed with LZ4, which cannot be read: write the file with zstd, snappy or gzip", c.name)
+	}
 	err := guard(func() error {
 		c.pages = f.RowGroups()[group].ColumnChunks()[column].Pages()
 		return nil

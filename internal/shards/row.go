@@ -264,7 +264,10 @@ func decodeObject(p []byte, keep func(name string) bool) (fields, *Fault) {
 		if bad != nil {
 			return fields{}, bad
 		}
-		if err == nil {
+		var kind *json.UnmarshalTypeError
+		if errors.As(err, &kind) { // its own words are of Go types
+			err = errors.New(kind.Value)
+		} else if err == nil {
 			err = errors.New("null")
 		}
 		return fields{}, fault(schemas.UnreadableSource, "no JSON object: %v", err)
