@@ -26,6 +26,10 @@ type Counts struct {
 	In       int64            `json:"in"`
 	Encoded  int64            `json:"encoded"`
 	Rejected map[string]int64 `json:"rejected"` // by reason
+	// Split and Truncated are those of Encoded that were too long for one sequence: cut into several, or without a part of
+	// their texts (and images that had no room).
+	Split     int64 `json:"split,omitempty"`
+	Truncated int64 `json:"truncated,omitempty"`
 	// Documents is nil where the input has none.
 	Documents *DocumentCounts `json:"documents,omitempty"`
 }
@@ -74,6 +78,9 @@ func (c Counts) Check() error {
 	if c.In != c.Encoded+c.RejectedTotal() {
 		return fmt.Errorf("schemas: %d rows in, but %d encoded and %d rejected: rows are missing", c.In, c.Encoded, c.RejectedTotal())
 	}
+	if c.Split+c.Truncated > c.Encoded {
+		return fmt.Errorf("schemas: %d rows split and %d truncated of %d", c.Split, c.Truncated, c.Encoded)
+	}
 	if c.Documents != nil {
 		return c.Documents.check()
 	}
@@ -84,6 +91,8 @@ func (c Counts) Check() error {
 func (c *Counts) Add(other Counts) {
 	c.In += other.In
 	c.Encoded += other.Encoded
+	c.Split += other.Split
+	c.Truncated += other.Truncated
 	if c.Rejected == nil {
 		c.Rejected = map[string]int64{}
 	}
@@ -151,7 +160,7 @@ func (m *Manifest) Marshal() ([]byte, error) {
 func ParseManifest(p []byte) (*Manifest, error) {
 	m := new(Manifest)
 	if err := json.Unmarshal(p, m); err != nil {
-		return nil, fmt.Errorf("schemas: manifest: %w", err)
+		return nil, fmt.Errorf("schemas: manifest is no JSON: %w", err)
 	}
 	if m.Version != ManifestVersion {
 		return nil, fmt.Errorf("schemas: manifest has version %d, this program reads version %d", m.Version, ManifestVersion)

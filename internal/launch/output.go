@@ -18,11 +18,17 @@ import (
 // folders are all that a run writes beside manifest and card; overwriting deletes their parts and nothing else.
 var folders = []string{"data", "documents", "rejects", plan.Folder}
 
+// top are the names and folders beside them where a killed run can leave a temporary file. The rest of the output folder
+// may be the user's and of any size: it is not walked.
+var top = []string{schemas.ManifestName, "README.md", "croissant.json", "tokenizer/"}
+
 // RefusedError says that the output folder holds something that this run must not be mixed with.
 type RefusedError struct {
 	Output string
 	What   string   // what is there
 	Fields []string // what differs
+	// Foreign says that no run of Sower made it, so that --overwrite is no way out.
+	Foreign bool
 }
 
 func (e *RefusedError) Error() string {
@@ -33,6 +39,9 @@ func (e *RefusedError) Error() string {
 			break
 		}
 		s += "\n    " + f
+	}
+	if e.Foreign {
+		return s + "\nChoose another --output, or delete them yourself."
 	}
 	return s + "\nChoose another --output, go back to the old settings, or start again with --overwrite (which deletes the old corpus)."
 }
@@ -59,7 +68,7 @@ func Prepare(ctx context.Context, out *blob.Bucket, p *plan.Plan, id schemas.Ide
 	}
 	switch {
 	case old == nil && len(parts) > 0:
-		return nil, &RefusedError{Output: out.URL(), What: fmt.Sprintf("holds %d files in data/ but no plan: they are not of a run that can be resumed", len(parts))}
+		return nil, &RefusedError{Output: out.URL(), Foreign: true, What: fmt.Sprintf("holds %d files in data/ but no plan: they are not of a run that can be resumed", len(parts))}
 	case old != nil:
 		if err := sameAsBefore(ctx, out, old, p, id, parts); err != nil {
 			return nil, err
@@ -70,8 +79,10 @@ func Prepare(ctx context.Context, out *blob.Bucket, p *plan.Plan, id schemas.Ide
 			return nil, err
 		}
 	}
-	if _, err := out.Sweep(ctx, ""); err != nil {
-		return nil, err
+	for _, name := range top {
+		if _, err := out.Sweep(ctx, name); err != nil {
+			return nil, err
+		}
 	}
 	if old == nil {
 		return nil, p.Write(ctx, out)
@@ -133,7 +144,29 @@ func sameAsBefore(ctx context.Context, out *blob.Bucket, old, now *plan.Plan, id
 }
 
 // wipe deletes what runs write, the manifest first: from then on nothing claims to be whole.
+// Where neither manifest nor plan says that a run made them, files are somebody's and are left alone.
 func wipe(ctx context.Context, out *blob.Bucket) error {
+	plans, err := corpus.Parts(ctx, out, plan.Folder)
+	if err != nil {
+		return err
+	}
+	_, err = out.Stat(ctx, schemas.ManifestName)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err != nil && len(plans) == 0 {
+		for _, f := range folders {
+			parts, err := corpus.Parts(ctx, out, f)
+			if err != nil {
+				return err
+			}
+			if len(parts) > 0 {
+				return &RefusedError{Output: out.URL(), Foreign: true, What: fmt.Sprintf("holds %s and more that no run of Sower vouches for "+
+					"(no %s, no plan): --overwrite deletes corpora alone", parts[0].Name, schemas.ManifestName)}
+			}
+		}
+		return nil
+	}
 	if err := out.Delete(ctx, schemas.ManifestName); err != nil {
 		return err
 	}
@@ -159,7 +192,8 @@ func ReadManifest(ctx context.Context, out *blob.Bucket) (*schemas.Manifest, err
 	}
 	m, err := schemas.ParseManifest(p)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", blob.Join(out.URL(), schemas.ManifestName), err)
+		return nil, fmt.Errorf("%s: %w; if it is damaged, delete it and run the command that made the corpus again (what is committed stays)",
+			blob.Join(out.URL(), schemas.ManifestName), err)
 	}
 	return m, nil
 }

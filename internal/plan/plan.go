@@ -136,6 +136,9 @@ func Read(ctx context.Context, b *blob.Bucket) (*Plan, error) {
 		p.Exact = p.Exact && r.Rows >= 0
 		return nil
 	})
+	if errors.Is(err, corpus.ErrDamaged) {
+		return nil, fmt.Errorf("plan: %w; without it the run cannot be resumed: choose another --output, or start again with --overwrite", err)
+	}
 	p.Digest = strings.TrimSuffix(strings.TrimPrefix(files[0].Name, Folder+"/"), ".parquet")
 	return p, err
 }
