@@ -24,7 +24,11 @@ import (
 func TestArguments(t *testing.T) {
 	dir := t.TempDir()
 	writeFile(t, dir, "in/a.tar", shardtest.Tar(shardtest.Captioned("a", shardtest.JPEG(20, 20, 1), "x")))
-	in, out := filepath.Join(dir, "in"), filepath.Join(dir, "out")
+	other := writeFile(t, dir, "other/b.bin", []byte("neither"))
+	in, out, empty := filepath.Join(dir, "in"), filepath.Join(dir, "out"), filepath.Join(dir, "x.tar")
+	if err := os.Mkdir(empty, 0o777); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		args string
 		code int
@@ -42,7 +46,10 @@ func TestArguments(t *testing.T) {
 		{"encode -i IN -o OUT -m standin:tiny:0 --runner spork", exitUsage, "have: local"},
 		{"encode -i IN -o OUT -m standin:tiny:0 --parallelism 99", exitUsage, "--parallelism 99"},
 		{"encode -i IN -o OUT -m standin:tiny:0 --device cuda", exitFailed, `"cuda"`},
+		{"encode -i IN -o OUT -m standin:tiny:0 --format zip", exitUsage, "have: csv"},
 		{"encode -i IN -o IN/sub -m standin:tiny:0", exitUsage, "inside"},
+		{"encode -i OTHER -o OUT -m standin:tiny:0", exitFailed, "OTHER: cannot tell its format"},
+		{"encode -i EMPTY -o OUT -m standin:tiny:0", exitFailed, "an empty folder"},
 		{"encode -i IN/none.tar -o OUT -m standin:tiny:0", exitFailed, "none.tar"},
 		{"encode -i IN/*.jpg -o OUT -m standin:tiny:0", exitFailed, "*.jpg"},
 		{"encode -i gs://bucket/x.tar -o OUT -m standin:tiny:0", exitFailed, "gs"},
@@ -56,6 +63,9 @@ func TestArguments(t *testing.T) {
 		{"inspect IN", exitFailed, "no corpus"},
 		{"inspect", exitUsage, "want one"},
 		{"model inspect nowhere", exitFailed, "no such folder"},
+		{"model inspect null --json", exitOK, `"encodes": false`},
+		{"model", exitOK, "model convert"},
+		{"model inspct", exitUsage, "inspct"},
 		{"model convert standin:tiny:0 OUT --dtype f8", exitUsage, "--dtype"},
 		{"model convert standin:tiny:0 IN", exitFailed, "not empty"},
 		{"preview -o OUT", exitUsage, "no images"},
@@ -66,9 +76,10 @@ func TestArguments(t *testing.T) {
 		{"encode --help", exitOK, "--min-similarity"},
 		{"version", exitOK, "numerics version"},
 	} {
-		args := strings.Fields(strings.NewReplacer("IN", in, "OUT", out).Replace(c.args))
+		args := strings.Fields(strings.NewReplacer("IN", in, "OUT", out, "EMPTY", empty, "OTHER", other).Replace(c.args))
 		stdout, stderr, code := sower(t, args...)
-		if code != c.code || !strings.Contains(stdout+stderr, c.want) {
+		want := strings.ReplaceAll(c.want, "OTHER", other)
+		if code != c.code || !strings.Contains(stdout+stderr, want) {
 			t.Errorf("sower %s: exit code %d, want %d with %q\n%s%s", c.args, code, c.code, c.want, stdout, stderr)
 		}
 		if strings.Contains(stdout+stderr, "goroutine ") {
@@ -154,6 +165,9 @@ func TestDetokenize(t *testing.T) {
 		t.Errorf("%d embeddings of %d rows", n, len(rows))
 	}
 	must(t, "detokenize", "-q", "--codes", codes, "-o", a, "-m", tiny) // finished already
+	if _, stderr, code := sower(t, "detokenize", "-q", "--codes", a, "-o", filepath.Join(dir, "d"), "-m", tiny); code != exitFailed || !strings.Contains(stderr, "written by sower detokenize") {
+		t.Errorf("embeddings as codes: exit code %d: %s", code, stderr)
+	}
 }
 
 func TestModel(t *testing.T) {

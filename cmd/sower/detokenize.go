@@ -76,6 +76,9 @@ func (o *detokenizeOptions) execute(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	if source.Pipeline != "encode" {
+		return errorf("--codes %s was written by sower %s: give the folder that sower encode wrote", o.codes, source.Pipeline)
+	}
 	model, err := weights.Open(cfg.Model)
 	if err != nil {
 		return err

@@ -115,6 +115,11 @@ func (o *encodeOptions) prepare(ctx context.Context) (p *prepared, err error) {
 	if o.unitBytes < 1 {
 		return nil, usageError{errorf("encode: --unit-bytes %d: want at least 1", o.unitBytes)}
 	}
+	if o.format != "" {
+		if _, err := shards.Lookup(o.format); err != nil {
+			return nil, usageError{err}
+		}
+	}
 	if o.model != weights.Null {
 		cfg.Model = absoluteModel(o.model)
 	}

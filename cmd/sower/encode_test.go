@@ -245,6 +245,65 @@ func TestDryRunWritesNothing(t *testing.T) {
 	if v["rows"].(float64) != 40 || v["estimated_seconds"].(float64) <= 0 {
 		t.Errorf("%v", v)
 	}
+	// In a process of its own, in which no run has started the decoders' pool.
+	stdout, err := process("encode", "-i", in, "-o", out, "-m", tiny, "--dry-run", "--json").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := decodeJSON(t, string(stdout))["sample"].(map[string]any); s["encoded"].(float64) != 40 || s["prepare"].(float64) <= 0 {
+		t.Errorf("sample of a fresh process: %v", s)
+	}
+}
+
+// TestNoRows checks that an input without rows is done, and said to be so beside the JSON.
+func TestNoRows(t *testing.T) {
+	dir := t.TempDir()
+	in := writeFile(t, dir, "a.csv", []byte("image,caption\n"))
+	for range 2 { // the second time it is finished already
+		stdout, stderr, code := sower(t, "encode", "-q", "-i", in, "-o", filepath.Join(dir, "out"), "-m", tiny, "--json")
+		if decodeJSON(t, stdout); code != exitOK || !strings.Contains(stderr, "no rows") {
+			t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+		}
+	}
+}
+
+// TestForeignFiles checks that --overwrite deletes nothing that no run made, and that a damaged manifest or plan is named
+// with a way out.
+func TestForeignFiles(t *testing.T) {
+	in, out := pictures(t, 1, 5), t.TempDir()
+	mine := writeFile(t, out, "data/train.parquet", []byte("not Sower's"))
+	args := []string{"encode", "-i", in, "-o", out, "-m", tiny}
+	for _, more := range []string{"-q", "--overwrite"} {
+		_, stderr, code := sower(t, append(args, more)...)
+		if code != exitRefused || !strings.Contains(stderr, "delete them yourself") {
+			t.Errorf("%s: exit code %d\n%s", more, code, stderr)
+		}
+		if _, err := os.Stat(mine); err != nil {
+			t.Fatalf("%s: %v", more, err)
+		}
+	}
+	if err := os.Remove(mine); err != nil {
+		t.Fatal(err)
+	}
+	must(t, args...)
+	manifest := writeFile(t, out, schemas.ManifestName, []byte("{bad"))
+	if _, stderr, code := sower(t, args...); code != exitFailed || !strings.Contains(stderr, "delete it and run") {
+		t.Errorf("damaged manifest: exit code %d\n%s", code, stderr)
+	}
+	if err := os.Remove(manifest); err != nil {
+		t.Fatal(err)
+	}
+	plans, err := filepath.Glob(filepath.Join(out, "_plan", "*.parquet"))
+	if err != nil || len(plans) != 1 {
+		t.Fatal(plans, err)
+	}
+	if err := os.Truncate(plans[0], 100); err != nil {
+		t.Fatal(err)
+	}
+	if _, stderr, code := sower(t, args...); code != exitFailed || !strings.Contains(stderr, "--overwrite") {
+		t.Errorf("damaged plan: exit code %d\n%s", code, stderr)
+	}
+	must(t, append(args, "--overwrite")...)
 }
 
 func TestNullModel(t *testing.T) {

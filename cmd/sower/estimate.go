@@ -2,7 +2,10 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"runtime"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -60,7 +63,11 @@ func (o *encodeOptions) estimate(cmd *cobra.Command, p *prepared) error {
 		about = ""
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "input\t%s: %d files %v, %s\n", p.config.Input, len(sources), formats, progress.Size(p.plan.Bytes))
+	var kinds []string
+	for _, f := range slices.Sorted(maps.Keys(formats)) {
+		kinds = append(kinds, fmt.Sprintf("%s %d", f, formats[f]))
+	}
+	fmt.Fprintf(t, "input\t%s: files: %s; %s\n", p.config.Input, strings.Join(kinds, ", "), progress.Size(p.plan.Bytes))
 	fmt.Fprintf(t, "rows\t%s%s in %d units\n", about, progress.Thousands(rows), p.plan.Units)
 	fmt.Fprintf(t, "model\t%s (%s)\n", o.model, identityLine(p.config.Identity))
 	fmt.Fprintf(t, "output\t%s\n", p.config.Output)

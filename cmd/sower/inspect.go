@@ -72,7 +72,9 @@ type report struct {
 }
 
 type codeUsage struct {
-	Total, Distinct, Of int64
+	Total    int64 `json:"total"`
+	Distinct int64 `json:"distinct"`
+	Of       int64 `json:"of"`
 }
 
 type example struct {

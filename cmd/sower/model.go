@@ -19,6 +19,14 @@ func newModel() *cobra.Command {
 		Short: "Look at weights, or convert them",
 		Example: `  sower model inspect weights/
   sower model convert weights/ seed2/`,
+		// A command without RunE answers a mistyped subcommand with its help and exit code 0.
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{errorf("model: unknown command %q: want inspect or convert", args[0])}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newModelInspect(), newModelConvert())
 	return cmd
@@ -38,6 +46,9 @@ func newModelInspect() *cobra.Command {
 				return err
 			}
 			defer m.Close()
+			if m.IsNull() && asJSON {
+				return writeJSON(cmd.OutOrStdout(), map[string]any{"model": m.Arg, "kind": weights.Null, "encodes": false, "detokenizes": false})
+			}
 			if m.IsNull() {
 				fmt.Fprintln(cmd.OutOrStdout(), "null: no weights; encode reads, hashes and writes without decoding")
 				return nil

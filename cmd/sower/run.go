@@ -74,6 +74,7 @@ func (f *runFlags) launch(cmd *cobra.Command, j *job) error {
 		if !f.json {
 			fmt.Fprintf(cmd.OutOrStdout(), "%s is finished already (%s): nothing to do.\n", j.out.URL(), done.Finished)
 		}
+		noteEmpty(cmd, done)
 		return f.summary(cmd.OutOrStdout(), j, done)
 	}
 	if j.before != nil {
@@ -117,7 +118,16 @@ func (f *runFlags) launch(cmd *cobra.Command, j *job) error {
 	if err != nil {
 		return err
 	}
+	noteEmpty(cmd, m)
 	return f.summary(cmd.OutOrStdout(), j, m)
+}
+
+// noteEmpty says that a run found nothing to do, which is rarely what was meant: a table of a header alone, or one whose
+// lines end in a way that is not known.
+func noteEmpty(cmd *cobra.Command, m *schemas.Manifest) {
+	if d := m.Counts.Documents; m.Counts.In == 0 && (d == nil || d.In == 0) {
+		fmt.Fprintln(cmd.ErrOrStderr(), "note: the input has no rows: look whether it is what you meant")
+	}
 }
 
 // summary is the final table, or the same as JSON.
@@ -140,6 +150,12 @@ func (f *runFlags) summary(w io.Writer, j *job, m *schemas.Manifest) error {
 	row := func(name string, n int64) { fmt.Fprintf(t, "  %s\t%s\t\n", name, progress.Thousands(n)) }
 	row("rows in", m.Counts.In)
 	row(map[string]string{"encode": "encoded", "detokenize": "embedded", "interleave": "used"}[m.Pipeline], m.Counts.Encoded)
+	if n := m.Counts.Split; n > 0 {
+		row("of them cut into several sequences", n)
+	}
+	if n := m.Counts.Truncated; n > 0 {
+		row("of them truncated to the context", n)
+	}
 	for _, r := range slices.Sorted(maps.Keys(m.Counts.Rejected)) {
 		if n := m.Counts.Rejected[r]; n > 0 {
 			row(map[bool]string{false: "rejected: ", true: "dropped: "}[m.Pipeline == "interleave"]+r, n)
