@@ -254,6 +254,51 @@ func TestInterleaveTextsAlone(t *testing.T) {
 	}
 }
 
+// TestInterleaveCounts: what was cut is counted and said.
+func TestInterleaveCounts(t *testing.T) {
+	codes, dir := encoded(t, 10), t.TempDir()
+	for i, c := range []struct {
+		args  []string
+		want  schemas.Counts
+		words string
+	}{
+		{[]string{"--codes", codes, "--context", "38"}, schemas.Counts{In: 10, Encoded: 10, Truncated: 10}, "of them truncated to the context  10"},
+		{[]string{"--codes", codes, "--context", "38", "--overlong", "split"}, schemas.Counts{In: 10, Encoded: 10, Split: 10}, "of them cut into several sequences  10"},
+		{[]string{"--codes", codes, "--context", "38", "--overlong", "drop"}, schemas.Counts{In: 10, Rejected: map[string]int64{"too_long": 10}}, "too_long  10"},
+		{[]string{"--codes", codes}, schemas.Counts{In: 10, Encoded: 10}, "used  10"},
+	} {
+		out := filepath.Join(dir, fmt.Sprint(i))
+		stdout, stderr, code := sower(t, append([]string{"interleave", "-q", "-o", out}, c.args...)...)
+		if code != 0 || !strings.Contains(stdout, c.words) {
+			t.Errorf("%v: exit code %d, want %q\n%s%s", c.args, code, c.words, stdout, stderr)
+			continue
+		}
+		got := readManifest(t, out).Counts
+		if len(got.Rejected) == 0 {
+			got.Rejected = nil
+		}
+		if !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%v: %+v, want %+v", c.args, got, c.want)
+		}
+		must(t, "validate", out)
+	}
+}
+
+// TestInterleaveSameNames: corpora whose files have the same names are mixed, not paired.
+func TestInterleaveSameNames(t *testing.T) {
+	codes, out := encoded(t, 40), filepath.Join(t.TempDir(), "o")
+	must(t, "interleave", "-q", "--codes", codes, "--codes", codes, "-o", out, "--validation", "0")
+	rows, pairs := sequences(t, out, "train"), 0
+	for i := 1; i < len(rows); i++ {
+		if rows[i].Keys[0] == rows[i-1].Keys[0] {
+			pairs++
+		}
+	}
+	if len(rows) != 80 || pairs > 10 {
+		t.Errorf("%d rows, %d of them behind their twin", len(rows), pairs)
+	}
+}
+
 // TestValidateTokenizer: sequences are worth nothing without the tokenizer beside them.
 func TestValidateTokenizer(t *testing.T) {
 	codes, dir := encoded(t, 2), t.TempDir()

@@ -87,6 +87,12 @@ func category(rows int64) string {
 // table writes the accounts.
 func table(b *strings.Builder, c schemas.Counts, used string) {
 	fmt.Fprintf(b, "| rows | count |\n| --- | ---: |\n| in | %d |\n| %s | %d |\n", c.In, used, c.Encoded)
+	if c.Split > 0 {
+		fmt.Fprintf(b, "| of them cut into several sequences | %d |\n", c.Split)
+	}
+	if c.Truncated > 0 {
+		fmt.Fprintf(b, "| of them truncated to the context | %d |\n", c.Truncated)
+	}
 	reasons := make([]string, 0, len(c.Rejected))
 	for r := range c.Rejected {
 		reasons = append(reasons, r)

@@ -32,6 +32,7 @@ type Record struct {
 	Elements []Element
 	// Repeat is the number of times that the record came before (weights above 1).
 	Repeat int
+	Input  int // index of the input that it is of
 }
 
 // Element is one piece of a record: a text or an image.

@@ -32,11 +32,7 @@ type Sequence struct {
 
 // fit cuts a layout into sequences of at most context ids; none when it may not be cut.
 func fit(pieces []Piece, context int, mode Overlong) [][]Piece {
-	total := 0
-	for _, p := range pieces {
-		total += len(p.IDs)
-	}
-	if total <= context {
+	if size(pieces) <= context {
 		return [][]Piece{pieces}
 	}
 	switch mode {
@@ -48,6 +44,15 @@ func fit(pieces []Piece, context int, mode Overlong) [][]Piece {
 		}
 	}
 	return nil
+}
+
+// size is the number of ids.
+func size(pieces []Piece) int {
+	n := 0
+	for _, p := range pieces {
+		n += len(p.IDs)
+	}
+	return n
 }
 
 func split(pieces []Piece, context int) [][]Piece {
@@ -154,11 +159,7 @@ func teaches(pieces []Piece) bool {
 
 // join makes a sequence of pieces.
 func join(pieces []Piece) Sequence {
-	n := 0
-	for _, p := range pieces {
-		n += len(p.IDs)
-	}
-	s := Sequence{IDs: make([]int32, 0, n)}
+	s := Sequence{IDs: make([]int32, 0, size(pieces))}
 	for _, p := range pieces {
 		from := int32(len(s.IDs))
 		if p.Image {

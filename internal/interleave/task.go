@@ -103,13 +103,11 @@ func (t *Task) build(ctx context.Context, ranges []schemas.PlanRow, counts *sche
 			defer wg.Done()
 			for records := range work {
 				began := time.Now()
-				out, dropped := t.layOut(records)
+				out, tally := t.layOut(records)
 				t.run.Spend(progress.Prepare, began)
 				mu.Lock()
 				all = append(all, out...)
-				for reason, n := range dropped {
-					counts.Rejected[string(reason)] += n
-				}
+				counts.Add(tally)
 				mu.Unlock()
 			}
 		}()
@@ -125,7 +123,7 @@ func (t *Task) build(ctx context.Context, ranges []schemas.PlanRow, counts *sche
 		if c := cmp.Compare(a.order, b.order); c != 0 {
 			return c
 		}
-		// Rows of two corpora may have the same identity, and so the same place; equal sequences may change theirs.
+		// Equal hashes are as good as impossible; equal sequences may change places.
 		return cmp.Or(slices.Compare(a.IDs, b.IDs), slices.Compare(a.Keys, b.Keys))
 	})
 	return all, nil
@@ -154,7 +152,7 @@ func (t *Task) read(ctx context.Context, ranges []schemas.PlanRow, counts *schem
 		input := t.cfg.Inputs[index]
 		began := time.Now()
 		err = readRange(ctx, t.inputs[index], input, r, name, func(rec Record, drop Drop) error {
-			rec.Repeat = int(r.Repeat)
+			rec.Repeat, rec.Input = int(r.Repeat), index
 			if drop == "" && !chosen(input.Weight, t.cfg.Seed, &rec) {
 				drop = NotSampled
 			}
@@ -204,24 +202,25 @@ func (t *Task) source(r schemas.PlanRow) (int, string, error) {
 // SourceName is the name of an input's file in the plan.
 func SourceName(input int, name string) string { return fmt.Sprintf("%d/%s", input, name) }
 
-// layOut turns records into sequences.
-func (t *Task) layOut(records []Record) ([]placed, map[Drop]int64) {
+// layOut turns records into sequences, and counts those that it drops or cuts.
+func (t *Task) layOut(records []Record) ([]placed, schemas.Counts) {
 	out := make([]placed, 0, len(records))
-	dropped := map[Drop]int64{}
+	tally := schemas.Counts{Rejected: map[string]int64{}}
+	drop := func(reason Drop) { tally.Rejected[string(reason)]++ }
 	for i := range records {
 		r := &records[i]
 		template := t.templates[r.Kind]
 		if template == nil {
-			dropped[NotComplete]++
+			drop(NotComplete)
 			continue
 		}
 		pieces, reason := template.Lay(&t.builder, r)
 		if reason != "" {
-			dropped[reason]++
+			drop(reason)
 			continue
 		}
 		if !teaches(pieces) { // one id without BOS and EOS
-			dropped[NoText]++
+			drop(NoText)
 			continue
 		}
 		mode := t.cfg.Overlong
@@ -230,8 +229,16 @@ func (t *Task) layOut(records []Record) ([]placed, map[Drop]int64) {
 		}
 		parts := fit(pieces, t.cfg.Context, mode)
 		if len(parts) == 0 {
-			dropped[TooLong]++
+			drop(TooLong)
 			continue
+		}
+		if size(pieces) > t.cfg.Context {
+			switch mode {
+			case Split:
+				tally.Split++
+			case Truncate:
+				tally.Truncated++
+			}
 		}
 		validation := unit(hash(0, "validation", r.Identity, 0)) < t.cfg.Validation
 		for k, p := range parts {
@@ -239,10 +246,11 @@ func (t *Task) layOut(records []Record) ([]placed, map[Drop]int64) {
 			if len(s.Keys) == 0 {
 				s.Keys = []string{r.Key}
 			}
-			out = append(out, placed{s, hash(t.cfg.Seed, "order", r.Identity, r.Repeat<<20|k), validation})
+			// Rows of two inputs may have the same identity (00000.tar, row 0), but should not stand side by side.
+			out = append(out, placed{s, hash(t.cfg.Seed, "order", r.Identity, r.Input<<32|r.Repeat<<20|k), validation})
 		}
 	}
-	return out, dropped
+	return out, tally
 }
 
 // write adds one side of the split to the unit.
