@@ -201,7 +201,7 @@ func (o *interleaveOptions) openCodes(ctx context.Context, cfg *interleave.Confi
 // ranges lists what there is to read, of all inputs; notes say what is not read.
 func (o *interleaveOptions) ranges(ctx context.Context, cfg *interleave.Config, sources []source) (out []interleave.Range, notes []string, err error) {
 	for i, s := range sources {
-		list, err := interleave.CodeRanges(ctx, s.bucket, i, cfg.Inputs[i].Weight, cfg.Identity.CodesPerImage)
+		list, err := interleave.CodeRanges(ctx, s.bucket, s.manifest, i, cfg.Inputs[i].Weight)
 		if err != nil {
 			return nil, nil, err
 		}

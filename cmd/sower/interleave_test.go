@@ -299,6 +299,32 @@ func TestInterleaveSameNames(t *testing.T) {
 	}
 }
 
+// TestInterleaveChangedCodes: codes made anew are refused although the files' sizes are the same, and the same codes are not.
+func TestInterleaveChangedCodes(t *testing.T) {
+	codes, out := encoded(t, 4), filepath.Join(t.TempDir(), "o")
+	must(t, "interleave", "-q", "--codes", codes, "-o", out)
+	again := filepath.Join(t.TempDir(), "again") // with new times
+	if err := os.CopyFS(again, os.DirFS(codes)); err != nil {
+		t.Fatal(err)
+	}
+	must(t, "interleave", "-q", "--codes", again, "-o", out)
+	path := filepath.Join(again, schemas.ManifestName)
+	m := readManifest(t, again)
+	for i := range m.Files {
+		m.Files[i].SHA256 = strings.Repeat("0", 64)
+	}
+	p, err := m.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, p, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if stdout, stderr, code := sower(t, "interleave", "-q", "--codes", again, "-o", out); code != exitRefused || !strings.Contains(stderr, "was modified") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+}
+
 // TestValidateTokenizer: sequences are worth nothing without the tokenizer beside them.
 func TestValidateTokenizer(t *testing.T) {
 	codes, dir := encoded(t, 2), t.TempDir()

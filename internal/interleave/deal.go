@@ -28,8 +28,14 @@ type Range struct {
 	Tokens int64
 }
 
-// CodeRanges lists the ranges of a code table. Tables with documents are read by whole parts.
-func CodeRanges(ctx context.Context, b *blob.Bucket, input int, weight float64, codesPerImage int) ([]Range, error) {
+// CodeRanges lists the ranges of the code table that m is the manifest of. Tables with documents are read by whole parts.
+func CodeRanges(ctx context.Context, b *blob.Bucket, m *schemas.Manifest, input int, weight float64) ([]Range, error) {
+	codesPerImage := m.Identity.CodesPerImage
+	// A corpus that was made again is the same if its bytes are, whatever its files' times say.
+	digests := map[string]string{}
+	for _, f := range m.Files {
+		digests[f.Path] = f.SHA256[:min(16, len(f.SHA256))]
+	}
 	parts, err := corpus.Parts(ctx, b, "data")
 	if err != nil {
 		return nil, err
@@ -48,7 +54,7 @@ func CodeRanges(ctx context.Context, b *blob.Bucket, input int, weight float64, 
 			return nil, err
 		}
 		rows, texts := footer.Rows, footer.ColumnBytes("text")
-		size := p.Size
+		size, tag := p.Size, digests[p.Name]
 		if len(documents) > 0 {
 			want := strings.Replace(p.Name, "data/", "documents/", 1)
 			if documents[i].Name != want {
@@ -61,9 +67,10 @@ func CodeRanges(ctx context.Context, b *blob.Bucket, input int, weight float64, 
 			n := footer.Rows
 			texts += footer.ColumnBytes("elements.list.element.text")
 			size += documents[i].Size
+			tag += " " + digests[want]
 			if rows+n > 0 { // documents that lost all their images have no rows in the code table
 				tokens := rows*int64(codesPerImage+2) + texts/textBytesPerToken + 2*n
-				row := schemas.PlanRow{Source: SourceName(input, p.Name), Format: FormatDocuments, Size: size, End: rows, Bytes: size, Rows: -1}
+				row := schemas.PlanRow{Source: SourceName(input, p.Name), Format: FormatDocuments, Size: size, Tag: tag, End: rows, Bytes: size, Rows: -1}
 				out = append(out, repeat(weight, Range{row, tokens})...)
 			}
 			continue
@@ -72,7 +79,7 @@ func CodeRanges(ctx context.Context, b *blob.Bucket, input int, weight float64, 
 			to := min(from+rangeRows, rows)
 			share := float64(to-from) / float64(rows)
 			out = append(out, repeat(weight, Range{
-				schemas.PlanRow{Source: SourceName(input, p.Name), Format: FormatPairs, Size: size, Start: from, End: to, FirstRow: from, Bytes: int64(share * float64(size)), Rows: to - from},
+				schemas.PlanRow{Source: SourceName(input, p.Name), Format: FormatPairs, Size: size, Tag: tag, Start: from, End: to, FirstRow: from, Bytes: int64(share * float64(size)), Rows: to - from},
 				(to-from)*int64(codesPerImage+4) + int64(share*float64(texts))/textBytesPerToken})...)
 		}
 	}
