@@ -61,7 +61,7 @@ and captions out as training sequences and shows what came out. It needs nothing
 			if err != nil {
 				return err
 			}
-			if err := showSequences(ctx, out, written, m, "train", 1, false); err != nil {
+			if _, err := showSequences(ctx, out, written, m, "train", 1, false); err != nil {
 				return err
 			}
 			fmt.Fprintf(out, `

@@ -385,6 +385,23 @@ func TestShow(t *testing.T) {
 	if ids := must(t, "show", out, "--rows", "1", "--ids"); strings.Contains(ids, "photo") {
 		t.Error(ids)
 	}
+	if _, stderr, code := sower(t, "show", out, "--split", "validation"); code != 0 || !strings.Contains(stderr, "validation has no rows") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+	if _, stderr, code := sower(t, "show", out, "--rows", "-1"); code != exitUsage {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+	for _, c := range []struct{ remove, want string }{{"tokenizer", "use --ids"}, {schemas.ManifestName, "no finished corpus"}} {
+		if err := os.RemoveAll(filepath.Join(out, c.remove)); err != nil {
+			t.Fatal(err)
+		}
+		if _, stderr, code := sower(t, "show", out); code != exitFailed || !strings.Contains(stderr, c.want) {
+			t.Errorf("without %s: exit code %d: %s", c.remove, code, stderr)
+		}
+	}
+	if text, _, _ := sower(t, "inspect", out); !strings.Contains(text, "1 of 1 units") {
+		t.Error(text)
+	}
 }
 
 // TestInterleaveDocuments takes every format of documents to training sequences: all documents are used or dropped with a

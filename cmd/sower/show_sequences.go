@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -28,6 +29,9 @@ func newShow() *cobra.Command {
 		Example: "  sower show train --rows 5\n  sower show train --split validation --ids",
 		Args:    oneArg("CORPUS, the folder that sower interleave wrote"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if rows < 0 {
+				return usageError{errorf("show: --rows %d: want 0 or more", rows)}
+			}
 			ctx := cmd.Context()
 			b, err := openFolder(ctx, absolute(args[0]), "corpus")
 			if err != nil {
@@ -35,8 +39,11 @@ func newShow() *cobra.Command {
 			}
 			defer b.Close()
 			m, err := launch.ReadManifest(ctx, b)
+			if errors.Is(err, fs.ErrNotExist) {
+				return errorf("show: %s has no %s: it is no finished corpus; finish it by running its command again", args[0], schemas.ManifestName)
+			}
 			if err != nil {
-				return errorf("show: %s: %w: is it finished?", args[0], err)
+				return err
 			}
 			if m.Pipeline != "interleave" {
 				r, err := inspect(ctx, b, rows)
@@ -46,7 +53,11 @@ func newShow() *cobra.Command {
 				printExamples(cmd.OutOrStdout(), r.Examples)
 				return nil
 			}
-			return showSequences(ctx, cmd.OutOrStdout(), b, m, split, rows, ids)
+			shown, err := showSequences(ctx, cmd.OutOrStdout(), b, m, split, rows, ids)
+			if err == nil && shown == 0 && rows > 0 {
+				fmt.Fprintf(cmd.ErrOrStderr(), "note: split %s has no rows\n", split)
+			}
+			return err
 		},
 	}
 	cmd.Flags().IntVar(&rows, "rows", 5, "rows to show")
@@ -58,23 +69,21 @@ func newShow() *cobra.Command {
 // errEnough ends reading early.
 var errEnough = errors.New("enough")
 
-func showSequences(ctx context.Context, w io.Writer, b *blob.Bucket, m *schemas.Manifest, split string, rows int, ids bool) error {
+func showSequences(ctx context.Context, w io.Writer, b *blob.Bucket, m *schemas.Manifest, split string, rows int, ids bool) (shown int, err error) {
 	if split != "train" && split != "validation" {
-		return usageError{errorf("show: --split %q: want train or validation", split)}
+		return 0, usageError{errorf("show: --split %q: want train or validation", split)}
 	}
 	var t text.Tokenizer
 	if !ids {
-		var err error
 		if t, err = openWritten(ctx, b); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	left := rows
 	one := func(inputIDs, labels, lengths []int32, keys []string) error {
-		if left == 0 {
+		if shown == rows {
 			return errEnough
 		}
-		left--
+		shown++
 		fmt.Fprintf(w, "%s, %d ids", strings.Join(keys[:min(3, len(keys))], ", "), len(inputIDs))
 		if len(lengths) > 1 {
 			fmt.Fprintf(w, ", %d sequences", len(lengths))
@@ -89,7 +98,7 @@ func showSequences(ctx context.Context, w io.Writer, b *blob.Bucket, m *schemas.
 	}
 	parts, err := corpus.Parts(ctx, b, "data")
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, p := range parts {
 		if !strings.HasPrefix(p.Name, "data/"+split+"-") {
@@ -101,13 +110,13 @@ func showSequences(ctx context.Context, w io.Writer, b *blob.Bucket, m *schemas.
 			err = corpus.Read(ctx, b, p.Name, func(r schemas.SequenceRow) error { return one(r.InputIDs, r.Labels, []int32{r.Length}, r.Keys) })
 		}
 		if err != nil && !errors.Is(err, errEnough) {
-			return err
+			return shown, err
 		}
-		if left == 0 {
+		if shown == rows {
 			break
 		}
 	}
-	return nil
+	return shown, nil
 }
 
 // openWritten opens the tokenizer that a run left beside its sequences.
@@ -117,7 +126,7 @@ func openWritten(ctx context.Context, b *blob.Bucket) (text.Tokenizer, error) {
 	}
 	t, err := text.Open(blob.Join(b.URL(), "tokenizer"), text.Options{Rules: "hf"})
 	if err != nil {
-		return nil, err
+		return nil, errorf("show: the tokenizer beside the sequences cannot be read: %w: use --ids", err)
 	}
 	return t, nil
 }
