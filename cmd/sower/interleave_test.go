@@ -13,6 +13,7 @@ import (
 
 	"sower/internal/blob"
 	"sower/internal/corpus"
+	"sower/internal/text"
 	"sower/schemas"
 )
 
@@ -369,6 +370,19 @@ func TestTokenize(t *testing.T) {
 	var list []int32
 	if err := json.Unmarshal([]byte(run("hi", "--json", "--special")), &list); err != nil || len(list) < 2 {
 		t.Errorf("%v, %v", list, err)
+	}
+}
+
+// TestShowMarks: BOS, EOS and padding look different, also where one id is two of them.
+func TestShowMarks(t *testing.T) {
+	v := &schemas.Vocabulary{Begin: 400, End: 401, Pad: 0, BOS: 1, EOS: 2, ImageLength: 34}
+	ids, labels := []int32{1, 3 + 'a', 0, 2}, []int32{-100, 3 + 'a', 0, 2}
+	if got := renderSequence(text.Bytes(), v, ids, labels); got != "[‹BOS›]a‹PAD›‹EOS›" {
+		t.Error(got)
+	}
+	v.BOS, v.Pad, ids[0] = 2, 2, 2
+	if got := renderSequence(text.Bytes(), v, ids[:2], labels[:2]); got != "[‹BOS›]a" {
+		t.Error(got)
 	}
 }
 

@@ -171,9 +171,15 @@ func renderSequence(t text.Tokenizer, v *schemas.Vocabulary, ids, labels []int32
 			}
 			out.WriteString(">")
 			i += int(v.ImageLength) - 1
-		case t != nil && (id == v.BOS || id == v.EOS || id == v.Pad):
+		case t != nil && id == v.BOS && (i == 0 || id != v.EOS):
 			flush()
-			out.WriteString(map[bool]string{true: "‹BOS›", false: "‹EOS›"}[id == v.BOS && (i == 0 || id != v.EOS)])
+			out.WriteString("‹BOS›")
+		case t != nil && id == v.EOS:
+			flush()
+			out.WriteString("‹EOS›")
+		case t != nil && id == v.Pad:
+			flush()
+			out.WriteString("‹PAD›")
 		default:
 			run = append(run, id)
 		}
