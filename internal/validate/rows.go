@@ -169,7 +169,6 @@ func (c *checker) ids(name string, n int64, ids, labels, images []int32, keys []
 	if len(keys) == 0 {
 		c.problem(name, n, "has no keys")
 	}
-	learned := false
 	for i, id := range ids {
 		if id < 0 || id >= v.Length {
 			c.problem(name, n, "input_ids[%d] is %d, want 0 to %d", i, id, v.Length-1)
@@ -179,15 +178,14 @@ func (c *checker) ids(name string, n int64, ids, labels, images []int32, keys []
 			c.problem(name, n, "labels[%d] is %d, want %d or -100", i, labels[i], id)
 			return
 		}
-		learned = learned || labels[i] != -100
-	}
-	if !learned {
-		c.problem(name, n, "has no label: nothing can be learned from it")
 	}
 	at := 0
 	for _, l := range lengths {
 		if labels[at] != -100 {
 			c.problem(name, n, "labels[%d] is the first of its sequence and not -100", at)
+		}
+		if !slices.ContainsFunc(labels[at:at+int(l)], func(v int32) bool { return v != -100 }) {
+			c.problem(name, n, "the sequence at %d has no label: nothing can be learned from it", at)
 		}
 		at += int(l)
 	}

@@ -170,6 +170,11 @@ func TestDamages(t *testing.T) {
 				w.sequences[1].Labels[i] = -100
 			}
 		}, train, 1, "no label"},
+		{"nothing to learn in one of two", "packed", func(w *world) {
+			for i := range 8 {
+				w.packed[1].Labels[8+i] = -100
+			}
+		}, train, 1, "at 8 has no label"},
 		{"no keys", "interleave", func(w *world) { w.sequences[1].Keys = nil }, train, 1, "no keys"},
 		{"another vocabulary", "interleave", func(w *world) { w.vocab.Offset++ }, train, -1, "another vocabulary"},
 		{"positions run on", "packed", func(w *world) { w.packed[2].PositionIDs[8] = 8 }, train, 2, "position_ids[8] is 8"},
