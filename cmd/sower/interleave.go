@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sower/internal/blob"
+	"sower/internal/blob/memblob"
 	"sower/internal/interleave"
 	"sower/internal/launch"
 	"sower/internal/plan"
@@ -124,6 +125,10 @@ func (o *interleaveOptions) execute(cmd *cobra.Command) error {
 		return err
 	}
 	cfg.Identity.Codes = int(words.Vocabulary.K)
+	// Some tokenizers cannot be written in Hugging Face's form: that must be known before an old corpus is deleted.
+	if err := words.WriteFolder(ctx, blob.New("memory", memblob.New()), "tokenizer"); err != nil {
+		return err
+	}
 	for _, w := range words.Warnings {
 		fmt.Fprintln(cmd.ErrOrStderr(), "note:", w)
 	}
