@@ -301,3 +301,26 @@ func TestWorkerForm(t *testing.T) {
 		<-done
 	}
 }
+
+// TestPartGone takes a part out of a finished corpus: nobody may read the rest as if it were all.
+func TestPartGone(t *testing.T) {
+	codes := filepath.Join(t.TempDir(), "codes")
+	must(t, "encode", "-q", "-i", pictures(t, 2, 20), "-o", codes, "-m", tiny, "--unit-bytes", "16KiB")
+	parts, err := filepath.Glob(filepath.Join(codes, "data", "part-00001-*"))
+	if err != nil || len(parts) != 1 {
+		t.Fatal(parts, err)
+	}
+	if err := os.Remove(parts[0]); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range [][]string{{"detokenize", "-m", tiny}, {"interleave"}} {
+		out := filepath.Join(t.TempDir(), "out")
+		args := append(command, "-q", "--codes", codes, "-o", out)
+		if _, stderr, code := sower(t, args...); code != exitFailed || !strings.Contains(stderr, "part-00001") || !strings.Contains(stderr, "missing") {
+			t.Errorf("%v: exit code %d: %s", args, code, stderr)
+		}
+		if _, err := os.Stat(out); err == nil {
+			t.Errorf("%s made its output folder", command[0])
+		}
+	}
+}

@@ -79,6 +79,9 @@ func (o *detokenizeOptions) execute(cmd *cobra.Command) error {
 	if source.Pipeline != "encode" {
 		return errorf("--codes %s was written by sower %s: give the folder that sower encode wrote", o.codes, source.Pipeline)
 	}
+	if err := launch.Whole(ctx, in, source); err != nil {
+		return errorf("--codes: %w", err)
+	}
 	model, err := weights.Open(cfg.Model)
 	if err != nil {
 		return err

@@ -195,6 +195,9 @@ func (o *interleaveOptions) openCodes(ctx context.Context, cfg *interleave.Confi
 		if m.Pipeline != "encode" {
 			return sources, errorf("--codes %s was written by sower %s: give the folder that sower encode wrote", path, m.Pipeline)
 		}
+		if err := launch.Whole(ctx, b, m); err != nil {
+			return sources, errorf("--codes: %w", err)
+		}
 		if diff := sources[0].manifest.Identity.Diff(m.Identity, "plan", "options"); len(diff) > 0 {
 			return sources, errorf("--codes %s and %s were not made alike: %s", o.codes[0], path, strings.Join(diff, "; "))
 		}

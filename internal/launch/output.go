@@ -107,15 +107,33 @@ func finished(ctx context.Context, out *blob.Bucket, p *plan.Plan, id schemas.Id
 	if len(diff) > 0 {
 		return nil, &RefusedError{Output: out.URL(), What: "holds a finished corpus that was made with other settings or from other input:", Fields: diff}
 	}
-	for _, f := range m.Files {
-		if info, err := out.Stat(ctx, f.Path); err != nil || info.Size != f.Bytes {
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return nil, err
-			}
-			return nil, out.Delete(ctx, schemas.ManifestName)
-		}
+	switch err := Whole(ctx, out, m); {
+	case errors.Is(err, ErrNotWhole):
+		return nil, out.Delete(ctx, schemas.ManifestName)
+	case err != nil:
+		return nil, err
 	}
 	return m, nil
+}
+
+// ErrNotWhole marks a corpus that lacks files which its manifest lists.
+var ErrNotWhole = errors.New("the corpus is not whole")
+
+// Whole checks that the files of a manifest are there with their sizes. Who reads a corpus calls it first: parts that are gone
+// would be rows that are lost without a word.
+func Whole(ctx context.Context, b *blob.Bucket, m *schemas.Manifest) error {
+	for _, f := range m.Files {
+		info, err := b.Stat(ctx, f.Path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return fmt.Errorf("%w: %s is missing, %s lists it with %d rows; run the command that made it again", ErrNotWhole, blob.Join(b.URL(), f.Path), schemas.ManifestName, f.Rows)
+		case err != nil:
+			return err
+		case info.Size != f.Bytes:
+			return fmt.Errorf("%w: %s has %d bytes, %s says %d; run the command that made it again", ErrNotWhole, blob.Join(b.URL(), f.Path), info.Size, schemas.ManifestName, f.Bytes)
+		}
+	}
+	return nil
 }
 
 // sameAsBefore compares an unfinished run with this one.
