@@ -1,17 +1,16 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"iter"
 	"os"
+	"strings"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/spf13/cobra"
 
 	"sower/internal/blob"
-	"sower/internal/corpus"
 	"sower/internal/detokenize"
 	"sower/internal/launch"
 	"sower/internal/plan"
@@ -94,7 +93,7 @@ func (o *detokenizeOptions) execute(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	pl, err := plan.Build(codeParts(ctx, in), 1, nil) // a unit a part
+	pl, err := plan.Build(codeParts(source), 1, nil) // a unit a part
 	if err != nil {
 		return err
 	}
@@ -137,22 +136,15 @@ func sameWeights(codes string, m *schemas.Manifest, model *weights.Model) error 
 	return nil
 }
 
-// codeParts lists the parts of a code table as ranges of a plan.
-func codeParts(ctx context.Context, in *blob.Bucket) iter.Seq2[shards.Range, error] {
+// codeParts lists the parts of a code table as ranges of a plan: those that the manifest names, whatever else lies there.
+func codeParts(m *schemas.Manifest) iter.Seq2[shards.Range, error] {
 	return func(yield func(shards.Range, error) bool) {
-		parts, err := corpus.Parts(ctx, in, "data")
-		if err != nil {
-			yield(shards.Range{}, err)
-			return
-		}
-		for _, p := range parts {
-			f, err := corpus.ReadFooter(ctx, in, p.Name)
-			if err != nil {
-				yield(shards.Range{}, err)
-				return
+		for _, f := range m.Files { // sorted by path
+			if !strings.HasPrefix(f.Path, "data/") {
+				continue
 			}
 			// No tag: a corpus that was written again with the same bytes is the same.
-			if !yield(shards.Range{Source: shards.Source{Name: p.Name, Size: p.Size}, Format: detokenize.Format, End: -1, Bytes: p.Size, Rows: f.Rows}, nil) {
+			if !yield(shards.Range{Source: shards.Source{Name: f.Path, Size: f.Bytes}, Format: detokenize.Format, End: -1, Bytes: f.Bytes, Rows: f.Rows}, nil) {
 				return
 			}
 		}
