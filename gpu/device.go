@@ -11,12 +11,39 @@ import (
 	"sower/gpu/driver"
 )
 
+// Precision is that of matrix products: of weights and of what they are multiplied with. Sums, and all else, are float32.
+type Precision uint8
+
+// The precisions. BF16 rounds the operands of products to bfloat16, 8 bits of mantissa: faster where the processor has
+// instructions for it, and some codes differ.
+const (
+	FP32 Precision = iota
+	BF16
+)
+
+func (p Precision) String() string { return [...]string{FP32: "float32", BF16: "bfloat16"}[p] }
+
+// ParsePrecision reads the name of a precision, long or short.
+func ParsePrecision(s string) (Precision, error) {
+	switch s {
+	case "float32", "fp32":
+		return FP32, nil
+	case "bfloat16", "bf16":
+		return BF16, nil
+	}
+	return 0, fmt.Errorf("precision %q, want float32 (fp32) or bfloat16 (bf16)", s)
+}
+
 // Options are the settings of Open.
 type Options struct {
+	// Precision of matrix products. A device that does not have it fails to open.
+	Precision Precision
 	// Threads is how many threads compute at most, however many passes run at once. 0 means GOMAXPROCS.
 	Threads int
 	// Composed runs operations that the back end has fused as the plain operations that they stand for. For tests.
 	Composed bool
+	// Profile, if any, counts the time of operations.
+	Profile *Profile
 }
 
 var backEnds struct {
@@ -49,6 +76,7 @@ type Device struct {
 	name     string
 	drv      driver.Device
 	composed bool
+	profile  *Profile
 	tap      atomic.Pointer[TapFunc]
 
 	mu     sync.Mutex
@@ -72,7 +100,7 @@ func Open(name string, o Options) (*Device, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gpu: open %q: %w", name, err)
 	}
-	return &Device{name: name, drv: drv, composed: o.Composed}, nil
+	return &Device{name: name, drv: drv, composed: o.Composed, profile: o.Profile}, nil
 }
 
 // String names the back end and what it computes on: "cpu (2 threads, AVX2+FMA)".

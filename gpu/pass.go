@@ -62,6 +62,9 @@ func (d *Device) NewPass(_ Mode) *Pass {
 		p.err = fmt.Errorf("gpu: new pass: %w", err)
 		return p
 	}
+	if d.profile != nil {
+		p.stream = d.profile.stream(p.stream)
+	}
 	if !d.composed {
 		p.linear, _ = p.stream.(driver.Linear)
 		p.attend, _ = p.stream.(driver.Attention)

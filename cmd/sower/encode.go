@@ -87,6 +87,7 @@ Killed or interrupted, the same command finishes the job with the same bytes. An
 	fs.Var(&o.maxBytes, "max-image-bytes", "reject larger image files")
 	fs.Var(&o.unitBytes, "unit-bytes", "input bytes of a work unit, which is what a kill can cost and one output file")
 	o.device.register(fs)
+	o.device.registerPrecision(fs)
 	o.run.register(fs)
 	fs.BoolVar(&o.dryRun, "dry-run", false, "show the plan and an estimate from a sample, write nothing")
 	return cmd
@@ -120,6 +121,10 @@ func (o *encodeOptions) prepare(ctx context.Context) (p *prepared, err error) {
 			return nil, usageError{err}
 		}
 	}
+	precision, err := gpu.ParsePrecision(o.device.precision)
+	if err != nil {
+		return nil, usageError{errorf("encode: --precision: %w", err)}
+	}
 	if o.model != weights.Null {
 		cfg.Model = absoluteModel(o.model)
 	}
@@ -129,7 +134,7 @@ func (o *encodeOptions) prepare(ctx context.Context) (p *prepared, err error) {
 	}
 	defer model.Close()
 	if !model.IsNull() {
-		dev, err := gpu.Open(o.device.device, gpu.Options{Threads: o.device.threads})
+		dev, err := gpu.Open(o.device.device, gpu.Options{Threads: o.device.threads, Precision: precision})
 		if err != nil {
 			return nil, err
 		}
@@ -159,7 +164,7 @@ func (o *encodeOptions) prepare(ctx context.Context) (p *prepared, err error) {
 	cfg.Input, cfg.Plan, cfg.Units = in.Root.URL(), pl.Name(), pl.Units
 	cfg.Batch = batchSize(cfg.Batch, c)
 	cfg.Identity = schemas.Identity{Tokenizer: model.Tokenizer(), Weights: digest, ImageSize: c.ImageSize, Codes: c.Codes, CodesPerImage: c.Queries,
-		Resize: o.resize, Precision: "float32", NumericsVersion: schemas.NumericsVersion, Options: options, Plan: pl.Digest}
+		Resize: o.resize, Precision: precision.String(), NumericsVersion: schemas.NumericsVersion, Options: options, Plan: pl.Digest}
 	out, err := blob.OpenBucket(ctx, cfg.Output)
 	if err != nil {
 		return nil, err

@@ -67,12 +67,18 @@ func (f *runFlags) register(fs *pflag.FlagSet) {
 type deviceFlags struct {
 	device         string
 	threads, batch int
+	precision      string
 }
 
 func (f *deviceFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.device, "device", "cpu", "what computes; a device that is not there is an error, never replaced")
 	fs.IntVar(&f.threads, "threads", 0, "threads of the device; 0 is all cores")
 	fs.IntVar(&f.batch, "batch", 0, "images in one call of the model; 0 lets the model choose (results do not depend on it)")
+}
+
+// registerPrecision adds the choice of arithmetic, for what may be computed in several.
+func (f *deviceFlags) registerPrecision(fs *pflag.FlagSet) {
+	fs.StringVar(&f.precision, "precision", "float32", "of matrix products: float32, or bfloat16 where the processor has it (faster, some codes differ, another corpus)")
 }
 
 // registerFilters adds the filters, which are all off by default.

@@ -1,4 +1,4 @@
-// Package checkpoint reads the weights of models: safetensors files and sharded folders, PyTorch's .pt and .pth files
+// Package checkpoint reads the weights of models: safetensors files and sharded folders, GGUF files, PyTorch's .pt and .pth files
 // (without ever running the code in them), and stand-in weights made by rule. All look the same behind Source.
 package checkpoint
 
@@ -36,8 +36,11 @@ func (d DType) Size() int {
 	return 0
 }
 
-// Float reports whether Read can widen the type to float32.
-func (d DType) Float() bool { return d == F64 || d == F32 || d == F16 || d == BF16 }
+// Float reports whether Read can widen the type to float32. The block types of GGUF files that are read count too; they
+// have no Size.
+func (d DType) Float() bool {
+	return d == F64 || d == F32 || d == F16 || d == BF16 || quantized[d]
+}
 
 // Info describes one tensor of a Source.
 type Info struct {

@@ -10,29 +10,33 @@ const queryBlock = 48
 // that never leave the L2 cache.
 type attentionTask struct {
 	pieces
+	*kernels
 	driver.AttentionArgs
 }
 
 func (t *attentionTask) run(w *worker) {
-	d4, tk4 := roundUp(t.Width, 4), roundUp(t.Tk, 4)
-	keyCols, valueCols := roundUp(t.Tk, tileCols), roundUp(t.Width, tileCols)
+	ds, ts := t.steps(t.Width), t.steps(t.Tk)
+	keyCols, valueCols := roundUp(t.Tk, t.width), roundUp(t.Width, t.width)
+	// Scores are computed in whole half panels, so that no tile ends in the middle of a vector.
+	scored := roundUp(t.Tk, t.width/2)
+	p := w.packer(t.kernels)
 	for i, ok := t.take(); ok; i, ok = t.take() {
 		batch, head := i/t.Heads, i%t.Heads
-		scratch := w.floats(keyCols*d4 + valueCols*tk4 + queryBlock*(d4+keyCols+tk4))
+		scratch := w.floats(keyCols*ds + valueCols*ts + queryBlock*(ds+keyCols+ts))
 		part := func(n int) []float32 {
 			p := scratch[:n]
 			scratch = scratch[n:]
 			return p
 		}
-		keys, values := part(keyCols*d4), part(valueCols*tk4)
-		queries, scores, weights := part(queryBlock*d4), part(queryBlock*keyCols), part(queryBlock*tk4)
-		packPanels(keys, strided(t.K, batch, head), t.K.Row, 0, t.Tk, t.Width, true)
-		packPanels(values, strided(t.V, batch, head), t.V.Row, 0, t.Width, t.Tk, false)
+		keys, values := part(keyCols*ds), part(valueCols*ts)
+		queries, scores, weights := part(queryBlock*ds), part(queryBlock*keyCols), part(queryBlock*ts)
+		p.panels(keys, strided(t.K, batch, head), t.K.Row, 0, t.Tk, t.Width, true)
+		p.panels(values, strided(t.V, batch, head), t.V.Row, 0, t.Width, t.Tk, false)
 		q, y := strided(t.Q, batch, head), strided(t.Y, batch, head)
 		for i0 := 0; i0 < t.Tq; i0 += queryBlock {
 			m := min(queryBlock, t.Tq-i0)
-			packRows(queries, q[i0*t.Q.Row:], t.Q.Row, m, t.Width)
-			multiplyBlock(scores, keyCols, queries, 0, roundUp(m, tileRows), keys, 0, keyCols, d4) // whole tiles only
+			p.rows(queries, q[i0*t.Q.Row:], t.Q.Row, m, t.Width)
+			w.multiplyBlock(t.kernels, scores, keyCols, queries, 0, m, keys, 0, scored, ds)
 			for r := range m {
 				row, seen := scores[r*keyCols:][:t.Tk], t.Tk
 				if t.Causal {
@@ -41,15 +45,15 @@ func (t *attentionTask) run(w *worker) {
 				softmaxRow(row[:seen], t.Scale)
 				clear(row[seen:])
 			}
-			packRows(weights, scores, keyCols, m, t.Tk)
-			multiplyBlock(y[i0*t.Y.Row:], t.Y.Row, weights, 0, m, values, 0, t.Width, tk4)
+			p.rows(weights, scores, keyCols, m, t.Tk)
+			w.multiplyBlock(t.kernels, y[i0*t.Y.Row:], t.Y.Row, weights, 0, m, values, 0, t.Width, ts)
 		}
 	}
 }
 
 func (s *stream) Attention(a driver.AttentionArgs) error {
 	t := &s.attend
-	t.AttentionArgs = a
+	t.kernels, t.AttentionArgs = s.kernels, a
 	t.set(a.Batch * a.Heads)
 	s.run(t, t.n, 2*a.Batch*a.Heads*a.Tq*a.Tk*a.Width >= small)
 	return nil

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"runtime"
 
@@ -10,32 +11,48 @@ import (
 )
 
 func init() {
-	gpu.Register("cpu", func(o gpu.Options) (driver.Device, error) { return open(o), nil })
-	gpu.Register("plain", func(gpu.Options) (driver.Device, error) { return plainDevice{}, nil })
+	gpu.Register("cpu", func(o gpu.Options) (driver.Device, error) { return open(o) })
+	gpu.Register("plain", func(o gpu.Options) (driver.Device, error) { return plainDevice{o.Precision == gpu.BF16}, nil })
 }
 
 // device is the fast back end.
 type device struct {
-	pool *pool
+	pool    *pool
+	exact   *kernels // for float32
+	kernels *kernels // for the products of the chosen precision
 }
 
-func open(o gpu.Options) *device {
-	return &device{pool: newPool(cmp.Or(o.Threads, runtime.GOMAXPROCS(0)))}
+func open(o gpu.Options) (*device, error) {
+	d := &device{exact: available(false)[0]}
+	d.kernels = d.exact
+	if o.Precision == gpu.BF16 {
+		list := available(true)
+		if len(list) == 0 {
+			return nil, errors.New("precision bf16 needs a processor with AVX512_BF16 (AMD from Zen 4, Intel from Cooper Lake on), which " +
+				"this is not; use fp32")
+		}
+		d.kernels = list[0]
+	}
+	d.pool = newPool(cmp.Or(o.Threads, runtime.GOMAXPROCS(0)))
+	return d, nil
 }
 
 func (d *device) Describe() string {
-	kernels := "portable"
-	if avx2 {
-		kernels = "AVX2+FMA"
-	}
-	return fmt.Sprintf("%d threads, %s", d.pool.threads, kernels)
+	return fmt.Sprintf("%d threads, %s", d.pool.threads, d.kernels.name)
 }
 
 func (d *device) Alloc(t driver.DType, n int) (driver.Buffer, error) { return alloc(t, n) }
 
-func (d *device) NewMatrix(rows, cols int) (driver.Matrix, error) { return newMatrix(rows, cols), nil }
+func (d *device) NewMatrix(rows, cols int, exact bool) (driver.Matrix, error) {
+	if exact {
+		return newMatrix(d.exact, rows, cols), nil
+	}
+	return newMatrix(d.kernels, rows, cols), nil
+}
 
-func (d *device) NewStream() (driver.Stream, error) { return &stream{pool: d.pool}, nil }
+func (d *device) NewStream() (driver.Stream, error) {
+	return &stream{pool: d.pool, kernels: d.kernels}, nil
+}
 
 func (d *device) Close() error {
 	d.pool.close()
@@ -45,9 +62,10 @@ func (d *device) Close() error {
 // stream runs every operation at once, on the caller's goroutine and those of the pool.
 type stream struct {
 	memory
-	pool *pool
-	self worker // the caller's scratch memory
-	job  job
+	pool    *pool
+	kernels *kernels // for products of activations
+	self    worker   // the caller's scratch memory
+	job     job
 	// The operation in progress. They are fields, so that starting one allocates nothing.
 	pack     packTask
 	multiply multiplyTask

@@ -6,21 +6,21 @@ import (
 	"sower/gpu/driver"
 )
 
-// Block sizes: a block of k of one panel of B (16 KiB) stays in the L1 cache while the rows pass by, the rows' block
-// (135 KiB) and the block of C (101 KiB) in L2.
+// Block sizes: a block of k of one panel of B (16 KiB with AVX2) stays in the L1 cache while the rows pass by, the rows'
+// block (135 KiB) and the block of C (101 KiB) in L2. kBlock is the same for all kernels, and so is what they round.
 const (
 	kBlock   = 256
-	rowBlock = 132 // a multiple of tileRows
-	colBlock = 192 // a multiple of tileCols
+	rowBlock = 132 // a multiple of the tallest tiles, 6 and 12
+	colBlock = 192 // a multiple of every width of a panel
 )
 
 // small is the number of multiply-adds below which sharing a product costs more than it gains, about 10 µs.
 const small = 1 << 19
 
-// kStep is the length of the block of k that starts at p: kBlock, but the last two share what is left. It depends on the
-// length of k alone, so that the order of summation does.
-func kStep(p, k4 int) int {
-	switch left := k4 - p; {
+// kStep is the length of the block of k that starts at step p: kBlock, but the last two share what is left. It depends on
+// the length of k alone, so that the order of summation does.
+func kStep(p, steps int) int {
+	switch left := steps - p; {
 	case left <= kBlock:
 		return left
 	case left < 2*kBlock:
@@ -29,27 +29,31 @@ func kStep(p, k4 int) int {
 	return kBlock
 }
 
-// multiplyBlock writes c = rows [i0, i1) of packed a times columns [j0, j1) of panels b, k4 steps long. c begins at row 0
-// and column 0; i0 is a multiple of 6 and j0 of 16.
-func multiplyBlock(c []float32, stride int, a []float32, i0, i1 int, b []float32, j0, j1, k4 int) {
-	var edge [tileRows * tileCols]float32
-	for p := 0; p < k4; {
-		kc := kStep(p, k4)
-		for j := j0; j < j1; j += tileCols {
-			panel := b[j*k4+p*tileCols:][:kc*tileCols]
+// multiplyBlock writes c = rows [i0, i1) of packed a times columns [j0, j1) of panels b. c begins at row 0 and column 0; a
+// group of rows begins at i0 and a panel at j0.
+func (w *worker) multiplyBlock(k *kernels, c []float32, stride int, a []float32, i0, i1 int, b []float32, j0, j1, steps int) {
+	for p := 0; p < steps; {
+		kc := kStep(p, steps)
+		for j := j0; j < j1; j += k.width {
+			panel := b[j*steps+p*k.width:][:kc*k.width]
 			var next []float32
-			if j+tileCols < j1 {
-				next = b[(j+tileCols)*k4+p*tileCols:][:kc*tileCols]
+			if j+k.width < j1 {
+				next = b[(j+k.width)*steps+p*k.width:][:kc*k.width]
 			}
-			for i := i0; i < i1; i += tileRows {
-				rows := a[i*k4+p*tileRows:][:kc*tileRows]
-				h, w := min(tileRows, i1-i), min(tileCols, j1-j)
-				if h == tileRows && w == tileCols {
-					tile(kc/4, rows, panel, c[i*stride+j:], stride, p > 0, next)
+			cols, vectors := min(k.width, j1-j), 2
+			if cols <= k.width/2 {
+				vectors = 1
+			}
+			for i := i0; i < i1; {
+				h := k.height(i1 - i)
+				rows := a[i*steps+p*h:][:kc*h]
+				if cols == k.width || cols == k.width/2 {
+					k.tile(h, vectors, kc/4, rows, panel, c[i*stride+j:], stride, p > 0, next)
 				} else {
-					tile(kc/4, rows, panel, edge[:], tileCols, false, next)
+					edge := w.edge[:]
+					k.tile(h, vectors, kc/4, rows, panel, edge, k.width, false, next)
 					for r := range h {
-						to, from := c[(i+r)*stride+j:][:w], edge[r*tileCols:][:w]
+						to, from := c[(i+r)*stride+j:][:cols], edge[r*k.width:][:cols]
 						if p == 0 {
 							copy(to, from)
 							continue
@@ -59,7 +63,8 @@ func multiplyBlock(c []float32, stride int, a []float32, i0, i1 int, b []float32
 						}
 					}
 				}
-				next = next[min(128, len(next)):]
+				i += h
+				next = next[min(k.fetch, len(next)):]
 			}
 		}
 		p += kc
@@ -86,14 +91,16 @@ func (p *pieces) take() (int, bool) {
 // packTask packs the rows of x for a product.
 type packTask struct {
 	pieces
+	*kernels
 	dst, src   []float32
 	k, m, step int
 }
 
-func (t *packTask) run(*worker) {
+func (t *packTask) run(w *worker) {
+	p := w.packer(t.kernels)
 	for i, ok := t.take(); ok; i, ok = t.take() {
 		r := i * t.step
-		packRows(t.dst[r*roundUp(t.k, 4):], t.src[r*t.k:], t.k, min(t.step, t.m-r), t.k)
+		p.rows(t.dst[r*t.steps(t.k):], t.src[r*t.k:], t.k, min(t.step, t.m-r), t.k)
 	}
 }
 
@@ -108,12 +115,12 @@ type multiplyTask struct {
 	apply          bool
 }
 
-func (t *multiplyTask) run(*worker) {
+func (t *multiplyTask) run(w *worker) {
 	down := (t.m + t.rows - 1) / t.rows
 	for i, ok := t.take(); ok; i, ok = t.take() {
 		i0, j0 := i%down*t.rows, i/down*t.cols
 		i1, j1 := min(i0+t.rows, t.m), min(j0+t.cols, t.w.rows)
-		multiplyBlock(t.y, t.w.rows, t.x, i0, i1, t.w.panels, j0, j1, t.w.k4)
+		w.multiplyBlock(t.w.kernels, t.y, t.w.rows, t.x, i0, i1, t.w.panels, j0, j1, t.w.k)
 		if t.bias == nil && !t.apply && t.residual == nil {
 			continue
 		}
@@ -139,14 +146,14 @@ func (s *stream) MatMul(y, x driver.View, m int, w driver.Matrix) error {
 func (s *stream) Linear(y, x driver.View, m int, w driver.Matrix, bias driver.View, f driver.Func, apply bool,
 	residual driver.View) error {
 	weight := w.(*matrix)
-	k4 := weight.k4
 	share := m*weight.rows*weight.cols >= small
-	if need := roundUp(m, tileRows) * k4; cap(s.packed) < need {
+	if need := m * weight.k; cap(s.packed) < need {
 		s.packed = aligned(need)
 	}
-	s.pack.dst, s.pack.src = s.packed[:roundUp(m, tileRows)*k4], floats(x)
+	tallest := weight.heights[0]
+	s.pack.kernels, s.pack.dst, s.pack.src = weight.kernels, s.packed[:m*weight.k], floats(x)
 	s.pack.k, s.pack.m = weight.cols, m
-	s.pack.step = max(tileRows, min(rowBlock, roundUp(m/(2*s.pool.threads), tileRows)))
+	s.pack.step = max(tallest, min(rowBlock, roundUp(m/(2*s.pool.threads), tallest)))
 	s.pack.set((m + s.pack.step - 1) / s.pack.step)
 	s.run(&s.pack, s.pack.n, share)
 
@@ -161,8 +168,8 @@ func (s *stream) Linear(y, x driver.View, m int, w driver.Matrix, bias driver.Vi
 	}
 	t.rows, t.cols = rowBlock, colBlock
 	blocks := func() int { return (m + t.rows - 1) / t.rows * ((weight.rows + t.cols - 1) / t.cols) }
-	for share && blocks() < 3*s.pool.threads && t.cols > 4*tileCols {
-		t.cols = roundUp(t.cols/2, tileCols)
+	for share && blocks() < 3*s.pool.threads && t.cols > 2*weight.width {
+		t.cols = roundUp(t.cols/2, weight.width)
 	}
 	t.set(blocks())
 	s.run(t, t.n, share)
@@ -172,43 +179,31 @@ func (s *stream) Linear(y, x driver.View, m int, w driver.Matrix, bias driver.Vi
 // batchTask multiplies many matrices; a piece is a block of columns of one of them.
 type batchTask struct {
 	pieces
+	*kernels
 	driver.BatchMatMul
 }
 
 func (t *batchTask) run(w *worker) {
 	across := (t.N + colBlock - 1) / colBlock
-	k4 := roundUp(t.K, 4)
+	steps, p := t.steps(t.K), w.packer(t.kernels)
 	for i, ok := t.take(); ok; i, ok = t.take() {
 		batch, head, j0 := i/across/t.Heads, i/across%t.Heads, i%across*colBlock
 		n := min(colBlock, t.N-j0)
 		a, b, c := strided(t.A, batch, head), strided(t.B, batch, head), strided(t.C, batch, head)
-		scratch := w.floats((roundUp(n, tileCols) + rowBlock) * k4)
-		panels, rows := scratch[:roundUp(n, tileCols)*k4], scratch[roundUp(n, tileCols)*k4:]
-		packPanels(panels, b, t.B.Row, j0, n, t.K, t.TransposeB)
+		scratch := w.floats((roundUp(n, t.width) + rowBlock) * steps)
+		panels, rows := scratch[:roundUp(n, t.width)*steps], scratch[roundUp(n, t.width)*steps:]
+		p.panels(panels, b, t.B.Row, j0, n, t.K, t.TransposeB)
 		for i0 := 0; i0 < t.M; i0 += rowBlock {
 			m := min(rowBlock, t.M-i0)
-			packRows(rows, a[i0*t.A.Row:], t.A.Row, m, t.K)
-			multiplyBlock(c[i0*t.C.Row+j0:], t.C.Row, rows, 0, m, panels, 0, n, k4)
-		}
-	}
-}
-
-// packPanels packs n columns of b [k][·] from column j0 on, or n rows of b [·][k] from row j0 on.
-func packPanels(panels, b []float32, stride, j0, n, k int, transposed bool) {
-	k4 := roundUp(k, 4)
-	for j := 0; j < n; j += tileCols {
-		panel, w := panels[j*k4:][:tileCols*k4], min(tileCols, n-j)
-		if transposed {
-			packTransposed(panel, b[(j0+j)*stride:], stride, w, k)
-		} else {
-			packStraight(panel, b[j0+j:], stride, w, k)
+			p.rows(rows, a[i0*t.A.Row:], t.A.Row, m, t.K)
+			w.multiplyBlock(t.kernels, c[i0*t.C.Row+j0:], t.C.Row, rows, 0, m, panels, 0, n, steps)
 		}
 	}
 }
 
 func (s *stream) BatchMatMul(a driver.BatchMatMul) error {
 	t := &s.batch
-	t.BatchMatMul = a
+	t.kernels, t.BatchMatMul = s.kernels, a
 	t.set(a.Batch * a.Heads * ((a.N + colBlock - 1) / colBlock))
 	s.run(t, t.n, a.Batch*a.Heads*a.M*a.N*a.K >= small)
 	return nil

@@ -2,104 +2,147 @@
 
 package cpu
 
-import "golang.org/x/sys/cpu"
+import (
+	"golang.org/x/sys/cpu"
 
-// avx2 says that the processor and the operating system have what the assembly needs. Tests turn it off to run the
-// portable path.
+	"sower/gpu"
+)
+
+// avx2 says that the processor and the operating system have what packing and row kernels need. Tests turn it off to run
+// the portable path.
 var avx2 = cpu.X86.HasAVX2 && cpu.X86.HasFMA
 
-// tile computes c (+)= a·b for 6 rows, 16 columns and 4·k4 steps; a is packed [k4][6][4], b [4·k4][16]. next, if any, is
-// the part of the next panel of b that should be fetched meanwhile.
-func tile(k4 int, a, b, c []float32, stride int, accumulate bool, next []float32) {
-	if !avx2 {
-		tilePortable(k4, a, b, c, stride, accumulate)
-		return
+// assembly lists the tiles that this processor can run, best first.
+func assembly() []*kernels {
+	var list []*kernels
+	switch {
+	case !avx2:
+		return nil
+	case cpu.X86.HasAVX512F && cpu.X86.HasAVX512BF16:
+		list = append(list, &avx512Pairs)
+		fallthrough
+	case cpu.X86.HasAVX512F:
+		list = append(list, &avx512)
 	}
-	var fetch *float32
-	if len(next) >= 128 {
-		fetch = &next[0]
-	}
-	_, _, _ = a[:24*k4], b[:64*k4], c[:5*stride+16]
-	tile6x16(k4, &a[0], &b[0], &c[0], stride, accumulate, fetch)
+	return append(list, &fma)
 }
 
-// packSixRows packs whole groups of 4 elements of 6 rows and returns how many elements of a row that were.
-func packSixRows(dst, src []float32, stride, k int) int {
-	if !avx2 || k < 4 {
+// The kinds of tiles. AVX2 and AVX-512 give the same bits.
+var (
+	fma = kernels{name: "AVX2", heights: []int{6, 4, 2, 1}, width: 16, fetch: 128, tile: call(map[[2]int]tileFunc{
+		{6, 2}: tileAVX26x16, {4, 2}: tileAVX24x16, {2, 2}: tileAVX22x16, {1, 2}: tileAVX21x16,
+		{6, 1}: tileAVX26x8, {4, 1}: tileAVX24x8, {2, 1}: tileAVX22x8, {1, 1}: tileAVX21x8})}
+	avx512 = kernels{name: "AVX-512", heights: []int{12, 8, 4, 2, 1}, width: 32, fetch: 256, tile: call(map[[2]int]tileFunc{
+		{12, 2}: tileAVX51212x32, {8, 2}: tileAVX5128x32, {4, 2}: tileAVX5124x32, {2, 2}: tileAVX5122x32, {1, 2}: tileAVX5121x32,
+		{12, 1}: tileAVX51212x16, {8, 1}: tileAVX5128x16, {4, 1}: tileAVX5124x16, {2, 1}: tileAVX5122x16, {1, 1}: tileAVX5121x16})}
+	avx512Pairs = kernels{name: "AVX512_BF16", heights: []int{12, 8, 4, 2, 1}, width: 32, pairs: true, fetch: 256, tile: call(map[[2]int]tileFunc{
+		{12, 2}: tileBF1612x32, {8, 2}: tileBF168x32, {4, 2}: tileBF164x32, {2, 2}: tileBF162x32, {1, 2}: tileBF161x32,
+		{12, 1}: tileBF1612x16, {8, 1}: tileBF168x16, {4, 1}: tileBF164x16, {2, 1}: tileBF162x16, {1, 1}: tileBF161x16})}
+)
+
+type tileFunc = func(k4 int, a, b, c *float32, stride int, accumulate bool, next *float32)
+
+// call checks the bounds that assembly cannot, and calls the tile of the given size.
+func call(tiles map[[2]int]tileFunc) func(h, v, k4 int, a, b, c []float32, stride int, accumulate bool, next []float32) {
+	var table [13][3]tileFunc
+	width := 16
+	for size, f := range tiles {
+		table[size[0]][size[1]] = f
+		if size[0] > 6 {
+			width = 32
+		}
+	}
+	return func(h, v, k4 int, a, b, c []float32, stride int, accumulate bool, next []float32) {
+		var fetch *float32
+		if len(next) >= 8*width {
+			fetch = &next[0]
+		}
+		_, _, _ = a[:4*h*k4], b[:4*width*k4], c[:(h-1)*stride+v*width/2]
+		table[h][v](k4, &a[0], &b[0], &c[0], stride, accumulate, fetch)
+	}
+}
+
+// packRow packs whole groups of 4 elements of a row into their places of a group of h rows, and returns how many elements
+// that were.
+func packRow(dst, row []float32, h int) int {
+	k4 := len(row) / 4
+	if !avx2 || k4 == 0 {
 		return 0
 	}
-	k4 := k / 4
-	_, _ = src[:5*stride+4*k4], dst[:24*k4]
-	packRows6(k4, &src[0], stride, &dst[0])
+	_ = dst[:(k4-1)*4*h+4]
+	packRowAVX2(k4, &row[0], &dst[0], h)
 	return 4 * k4
 }
 
-// packColumns copies k rows of 16 elements, if it can.
-func packColumns(dst, src []float32, stride, k int) bool {
+// packFourColumns packs 4 columns of src [k][·] as rows of a group of h, for whole groups of 4 k, and returns how many k.
+func packFourColumns(dst, src []float32, stride, k, h int) int {
+	k4 := k / 4
+	if !avx2 || k4 == 0 {
+		return 0
+	}
+	_, _ = src[:(4*k4-1)*stride+4], dst[:(k4-1)*4*h+16]
+	packColumns4AVX2(k4, &src[0], stride, &dst[0], h)
+	return 4 * k4
+}
+
+// packColumns copies k rows of 16 elements into 16 columns of a panel, if it can.
+func packColumns(dst, src []float32, stride, k, width int) bool {
 	if !avx2 || k == 0 {
 		return false
 	}
-	_, _ = src[:(k-1)*stride+16], dst[:16*k]
-	packCols16(k, &src[0], stride, &dst[0])
+	_, _ = src[:(k-1)*stride+16], dst[:(k-1)*width+16]
+	packCols16(k, &src[0], stride, &dst[0], width)
 	return true
 }
 
-// transposeEight writes element k of row r of 8 rows to dst[16·k+r], for whole groups of 8 k, and returns how many k.
-func transposeEight(dst, src []float32, stride, k int) int {
-	if !avx2 || k < 8 {
+// pairColumns is packColumns for pairs of rows of bfloat16, and returns how many pairs it did.
+func pairColumns(dst, src []float32, stride, pairs, width int) int {
+	if !avx2 || pairs == 0 {
 		return 0
 	}
+	_, _ = src[:(2*pairs-1)*stride+16], dst[:(pairs-1)*width+16]
+	pairCols16(pairs, &src[0], stride, &dst[0], width)
+	return pairs
+}
+
+// transposeEight writes element k of row r of 8 rows to dst[width·k+r], for whole groups of 8 k, and returns how many k.
+func transposeEight(dst, src []float32, stride, k, width int) int {
 	k8 := k &^ 7
-	_, _ = src[:7*stride+k8], dst[:16*k8-8]
-	transpose8(k8/8, &src[0], stride, &dst[0])
+	if !avx2 || k8 == 0 {
+		return 0
+	}
+	_, _ = src[:7*stride+k8], dst[:width*(k8-1)+8]
+	transpose8(k8/8, &src[0], stride, &dst[0], width)
 	return k8
 }
 
-// addRow writes y = a + b.
-func addRow(y, a, b []float32) {
-	if !avx2 || len(y) == 0 {
-		addPlain(y, a, b)
-		return
+// narrowRow rounds to bfloat16, two elements in one of dst.
+func narrowRow(dst, src []float32) {
+	n8 := len(src) / 8
+	if !avx2 {
+		n8 = 0
 	}
-	_, _ = a[:len(y)], b[:len(y)]
-	addAVX2(len(y), &a[0], &b[0], &y[0])
+	if n8 > 0 {
+		_ = dst[:4*n8]
+		narrowAVX2(n8, &src[0], &dst[0])
+	}
+	narrowPlain(dst[4*n8:], src[8*n8:])
 }
 
-// geluRow writes y = x·Φ(x).
-func geluRow(y, x []float32) {
-	if !avx2 || len(y) == 0 {
-		geluPlain(y, x)
-		return
+// peakKernel returns a kernel that does nothing but multiply-adds, and the floating point operations of a round of it.
+func peakKernel(p gpu.Precision) (run func(n int, x *float32), perRound float64) {
+	const chain = 24 * 2
+	list := available(p == gpu.BF16)
+	if len(list) == 0 {
+		return nil, 0
 	}
-	_ = x[:len(y)]
-	geluAVX2(len(y), &x[0], &y[0])
-}
-
-// tanhRow writes y = tanh(x).
-func tanhRow(y, x []float32) {
-	if !avx2 || len(y) == 0 {
-		tanhPlain(y, x)
-		return
+	switch list[0] {
+	case &fma:
+		return peakAVX2, chain * 8
+	case &avx512:
+		return peakAVX512, chain * 16
+	case &avx512Pairs:
+		return peakBF16, chain * 32
 	}
-	_ = x[:len(y)]
-	tanhAVX2(len(y), &x[0], &y[0])
-}
-
-// softmaxRow replaces x by exp(scale·(x-max))/sum.
-func softmaxRow(x []float32, scale float32) {
-	if !avx2 || len(x) == 0 {
-		softmaxPlain(x, scale)
-		return
-	}
-	softmaxAVX2(len(x), &x[0], scale)
-}
-
-// layerNormRow writes y = (x-mean)/sqrt(variance+eps)·weight + bias.
-func layerNormRow(y, x, weight, bias []float32, eps float32) {
-	if !avx2 || len(y) == 0 {
-		layerNormPlain(y, x, weight, bias, eps)
-		return
-	}
-	_, _, _ = x[:len(y)], weight[:len(y)], bias[:len(y)]
-	layerNormAVX2(len(y), &x[0], &weight[0], &bias[0], &y[0], eps)
+	return nil, 0
 }

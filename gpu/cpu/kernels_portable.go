@@ -2,17 +2,25 @@
 
 package cpu
 
+import "sower/gpu"
+
 const avx2 = false
 
-func tile(k4 int, a, b, c []float32, stride int, accumulate bool, _ []float32) {
-	tilePortable(k4, a, b, c, stride, accumulate)
-}
+func peakKernel(gpu.Precision) (func(n int, x *float32), float64) { return nil, 0 }
 
-func packSixRows(_, _ []float32, _, _ int) int { return 0 }
+func assembly() []*kernels { return nil }
 
-func packColumns(_, _ []float32, _, _ int) bool { return false }
+func packRow(_, _ []float32, _ int) int { return 0 }
 
-func transposeEight(_, _ []float32, _, _ int) int { return 0 }
+func packFourColumns(_, _ []float32, _, _, _ int) int { return 0 }
+
+func packColumns(_, _ []float32, _, _, _ int) bool { return false }
+
+func pairColumns(_, _ []float32, _, _, _ int) int { return 0 }
+
+func transposeEight(_, _ []float32, _, _, _ int) int { return 0 }
+
+func narrowRow(dst, src []float32) { narrowPlain(dst, src) }
 
 func addRow(y, a, b []float32) { addPlain(y, a, b) }
 

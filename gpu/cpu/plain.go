@@ -7,38 +7,57 @@ import (
 )
 
 // plainDevice is the back end "plain": one thread, one loop an operation, nothing fused.
-type plainDevice struct{}
+//
+// For bf16 it rounds the operands of products, in memory, and multiplies as before.
+type plainDevice struct{ bf16 bool }
 
 func (plainDevice) Describe() string { return "1 thread, loops in float64" }
 
 func (plainDevice) Alloc(t driver.DType, n int) (driver.Buffer, error) { return alloc(t, n) }
 
-func (plainDevice) NewMatrix(rows, cols int) (driver.Matrix, error) {
-	return &plainMatrix{rows: rows, cols: cols, values: make([]float32, rows*cols)}, nil
+func (d plainDevice) NewMatrix(rows, cols int, exact bool) (driver.Matrix, error) {
+	return &plainMatrix{rows: rows, cols: cols, values: make([]float32, rows*cols), bf16: d.bf16 && !exact}, nil
 }
 
-func (plainDevice) NewStream() (driver.Stream, error) { return plainStream{}, nil }
+func (d plainDevice) NewStream() (driver.Stream, error) { return plainStream{bf16: d.bf16}, nil }
 
 func (plainDevice) Close() error { return nil }
 
 type plainMatrix struct {
 	rows, cols int
 	values     []float32
+	bf16       bool
 }
 
 func (m *plainMatrix) SetRows(row int, data []float32) error {
-	copy(m.values[row*m.cols:], data)
+	copy(m.values[row*m.cols:], rounded(data, m.bf16))
 	return nil
 }
 
 func (m *plainMatrix) Free() { m.values = nil }
 
-type plainStream struct{ memory }
+type plainStream struct {
+	memory
+	bf16 bool
+}
+
+// rounded is v, or a copy in bfloat16.
+func rounded(v []float32, bf16 bool) []float32 {
+	if !bf16 {
+		return v
+	}
+	r := make([]float32, len(v))
+	for i, x := range v {
+		r[i] = math.Float32frombits(uint32(bfloat16(x)) << 16)
+	}
+	return r
+}
 
 func (plainStream) Close() error { return nil }
 
 func (plainStream) MatMul(y, x driver.View, m int, w driver.Matrix) error {
-	to, from, weight := floats(y), floats(x), w.(*plainMatrix)
+	weight := w.(*plainMatrix)
+	to, from := floats(y), rounded(floats(x), weight.bf16)
 	for i := range m {
 		for j := range weight.rows {
 			to[i*weight.rows+j] = float32(dot(from[i*weight.cols:][:weight.cols], weight.values[j*weight.cols:]))
@@ -55,10 +74,11 @@ func dot(a, b []float32) float64 {
 	return sum
 }
 
-func (plainStream) BatchMatMul(p driver.BatchMatMul) error {
+func (s plainStream) BatchMatMul(p driver.BatchMatMul) error {
 	for batch := range p.Batch {
 		for head := range p.Heads {
 			a, b, c := strided(p.A, batch, head), strided(p.B, batch, head), strided(p.C, batch, head)
+			a, b = rounded(a, s.bf16), rounded(b, s.bf16)
 			row, col := p.B.Row, 1 // steps of b along k and n
 			if p.TransposeB {
 				row, col = col, row

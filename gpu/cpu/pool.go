@@ -11,7 +11,20 @@ import (
 type task interface{ run(w *worker) }
 
 // worker is one thread's scratch memory.
-type worker struct{ scratch []float32 }
+type worker struct {
+	scratch []float32
+	edge    [maxHeight * maxWidth]float32 // a tile at the edge of a result
+	pack    packer
+}
+
+// The largest tile of all kernels.
+const maxHeight, maxWidth = 12, 32
+
+// packer packs for kernels, with the worker's memory.
+func (w *worker) packer(k *kernels) *packer {
+	w.pack.kernels = k
+	return &w.pack
+}
 
 // floats returns n elements with undefined contents, good until the next call.
 func (w *worker) floats(n int) []float32 {

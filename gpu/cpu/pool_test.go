@@ -67,7 +67,7 @@ func TestConcurrentStreams(t *testing.T) {
 	d := testDevice(t, 3)
 	const m, n, k = 61, 200, 300
 	r := rand.New(rand.NewPCG(3, 4))
-	x, w := make([]float32, m*k), newMatrix(n, k)
+	x, w := make([]float32, m*k), newMatrix(d.kernels, n, k)
 	weights := make([]float32, n*k)
 	for i := range x {
 		x[i] = float32(r.NormFloat64())
@@ -111,7 +111,7 @@ func TestConcurrentStreams(t *testing.T) {
 func TestSteadyStateAllocatesNothing(t *testing.T) {
 	d := testDevice(t, 2)
 	const b, tokens, c, heads = 2, 33, 48, 3
-	w := newMatrix(c, c)
+	w := newMatrix(d.kernels, c, c)
 	s, err := d.NewStream()
 	if err != nil {
 		t.Fatal(err)
@@ -134,22 +134,25 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 	}
 }
 
-// BenchmarkGEMM multiplies at the shapes of the vision transformer (257 tokens) and of small models, weights packed.
+// BenchmarkGEMM multiplies at the shapes of the vision transformer (257 tokens) and of small models, weights packed, with
+// every kind of kernels that this processor has.
 func BenchmarkGEMM(b *testing.B) {
-	for _, threads := range []int{1, runtime.GOMAXPROCS(0)} {
-		for _, size := range [][3]int{{257, 4224, 1408}, {257, 1408, 1408}, {257, 6144, 1408}, {257, 1408, 6144}, {1028, 6144, 1408},
-			{32, 768, 768}, {32, 3072, 768}, {257, 192, 192}} {
-			m, n, k := size[0], size[1], size[2]
-			d := testDevice(b, threads)
-			b.Run(fmt.Sprintf("threads=%d/%dx%dx%d", d.pool.threads, m, n, k), func(b *testing.B) {
-				w := newMatrix(n, k)
-				s, _ := d.NewStream()
-				x, y := floatsOn(b, d, make([]float32, m*k)), floatsOn(b, d, make([]float32, m*n))
-				for b.Loop() {
-					_ = s.MatMul(y, x, m, w)
-				}
-				b.ReportMetric(2*float64(m)*float64(n)*float64(k)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
-			})
+	for _, k := range append(available(false), available(true)...) {
+		for _, threads := range []int{1, runtime.GOMAXPROCS(0)} {
+			for _, size := range [][3]int{{257, 4224, 1408}, {257, 1408, 1408}, {257, 6144, 1408}, {257, 1408, 6144}, {1028, 6144, 1408},
+				{32, 768, 768}, {32, 3072, 768}, {257, 192, 192}, {1, 1408, 1408}} {
+				m, n, c := size[0], size[1], size[2]
+				d := testDevice(b, threads)
+				b.Run(fmt.Sprintf("%s/threads=%d/%dx%dx%d", k.name, d.pool.threads, m, n, c), func(b *testing.B) {
+					w := newMatrix(k, n, c)
+					s, _ := d.NewStream()
+					x, y := floatsOn(b, d, make([]float32, m*c)), floatsOn(b, d, make([]float32, m*n))
+					for b.Loop() {
+						_ = s.MatMul(y, x, m, w)
+					}
+					b.ReportMetric(2*float64(m)*float64(n)*float64(c)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+				})
+			}
 		}
 	}
 }

@@ -113,7 +113,7 @@ func (s *stream) Softmax(y, x driver.View, cols int, scale float32, causal int) 
 	return s.runRows(t, x.N)
 }
 
-// nearestTask finds the nearest rows of a table; a piece is 6 rows of x. The products with all of the table never go to
+// nearestTask finds the nearest rows of a table; a piece is as many rows of x as a tile has. The products with all of the table never go to
 // memory: each tile is compared as soon as it is made, panels in ascending order, so that ties keep the lowest number.
 type nearestTask struct {
 	pieces
@@ -124,27 +124,29 @@ type nearestTask struct {
 }
 
 func (t *nearestTask) run(w *worker) {
-	k, k4 := t.table.cols, t.table.k4
+	k, steps, width := t.table.cols, t.table.k, t.table.width
+	tall := t.table.heights[0]
+	p := w.packer(t.table.kernels)
 	for i, ok := t.take(); ok; i, ok = t.take() {
-		r0 := i * tileRows
-		h := min(tileRows, t.m-r0)
-		scratch := w.floats(tileRows * (k4 + tileCols))
-		packed, dot := scratch[:tileRows*k4], scratch[tileRows*k4:]
-		packRows(packed, t.x[r0*k:], k, h, k)
-		var length, best [tileRows]float32
-		var at [tileRows]int32
+		r0 := i * tall
+		h := min(tall, t.m-r0)
+		scratch := w.floats(tall * (steps + width))
+		packed, dot := scratch[:h*steps], scratch[tall*steps:]
+		p.rows(packed, t.x[r0*k:], k, h, k)
+		var length, best [maxHeight]float32
+		var at [maxHeight]int32
 		for r := range h {
 			best[r] = float32(math.Inf(1))
 			for _, v := range t.x[(r0+r)*k:][:k] {
 				length[r] += v * v
 			}
 		}
-		for j := 0; j < t.table.rows; j += tileCols {
-			multiplyBlock(dot, tileCols, packed, 0, tileRows, t.table.panels[j*k4:], 0, tileCols, k4)
-			norms := t.norms[j:min(j+tileCols, len(t.norms))]
+		for j := 0; j < t.table.rows; j += width {
+			w.multiplyBlock(t.table.kernels, dot, width, packed, 0, h, t.table.panels[j*steps:], 0, width, steps)
+			norms := t.norms[j:min(j+width, len(t.norms))]
 			for r := range h {
 				for q, norm := range norms {
-					if d := (length[r] + norm) - 2*dot[r*tileCols+q]; d < best[r] {
+					if d := (length[r] + norm) - 2*dot[r*width+q]; d < best[r] {
 						best[r], at[r] = d, int32(j+q)
 					}
 				}
@@ -158,7 +160,8 @@ func (s *stream) Nearest(y, x driver.View, table driver.Matrix, norms driver.Vie
 	t := &s.nearest
 	t.ids, t.x, t.norms, t.table = ids(y), floats(x), floats(norms), table.(*matrix)
 	t.m = len(t.ids)
-	t.set((t.m + tileRows - 1) / tileRows)
+	tall := t.table.heights[0]
+	t.set((t.m + tall - 1) / tall)
 	s.run(t, t.n, t.m*t.table.rows*t.table.cols >= small)
 	return nil
 }

@@ -4,26 +4,220 @@
 
 package cpu
 
-// tile6x16 computes c (+)= a·b for 6 rows, 16 columns and 4·k4 steps; a is packed [k4][6][4], b [4·k4][16], the rows
-// of c lie stride elements apart. next, if not nil, is 512 bytes of the next panel of b to fetch.
+// tileAVX26x16 computes c (+)= a·b for 6 rows, 16 columns and 4·k4 steps of elements; a is packed [k4][6][4], b
+// [4·k4][16], the rows of c lie stride elements apart. next, if not nil, is the start of 512 bytes of the next panel of b to fetch.
 //
 //go:noescape
-func tile6x16(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
+func tileAVX26x16(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
 
-// packRows6 packs 6 rows of 4·k4 elements, stride apart, into [k4][6][4].
+// tileAVX26x8 computes c (+)= a·b for 6 rows, 8 columns and 4·k4 steps of elements; a is packed [k4][6][4], b
+// [4·k4][16], the rows of c lie stride elements apart. next, if not nil, is the start of 512 bytes of the next panel of b to fetch.
 //
 //go:noescape
-func packRows6(k4 int, src *float32, stride int, dst *float32)
+func tileAVX26x8(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
 
-// packCols16 copies k rows of 16 elements, stride apart, into [k][16].
+// tileAVX24x16 computes c (+)= a·b for 4 rows, 16 columns and 4·k4 steps of elements; a is packed [k4][4][4], b
+// [4·k4][16], the rows of c lie stride elements apart. next, if not nil, is the start of 512 bytes of the next panel of b to fetch.
 //
 //go:noescape
-func packCols16(k int, src *float32, stride int, dst *float32)
+func tileAVX24x16(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
 
-// transpose8 reads 8 rows of 8·blocks elements, stride apart, and writes element k of row r to dst[16·k+r].
+// tileAVX24x8 computes c (+)= a·b for 4 rows, 8 columns and 4·k4 steps of elements; a is packed [k4][4][4], b
+// [4·k4][16], the rows of c lie stride elements apart. next, if not nil, is the start of 512 bytes of the next panel of b to fetch.
 //
 //go:noescape
-func transpose8(blocks int, src *float32, stride int, dst *float32)
+func tileAVX24x8(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
+
+// tileAVX22x16 computes c (+)= a·b for 2 rows, 16 columns and 4·k4 steps of elements; a is packed [k4][2][4], b
+// [4·k4][16], the rows of c lie stride elements apart. next, if not nil, is the start of 512 bytes of the next panel of b to fetch.
+//
+//go:noescape
+func tileAVX22x16(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
+
+// tileAVX22x8 computes c (+)= a·b for 2 rows, 8 columns and 4·k4 steps of elements; a is packed [k4][2][4], b
+// [4·k4][16], the rows of c lie stride elements apart. next, if not nil, is the start of 512 bytes of the next panel of b to fetch.
+//
+//go:noescape
+func tileAVX22x8(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
+
+// tileAVX21x16 computes c (+)= a·b for 1 rows, 16 columns and 4·k4 steps of elements; a is packed [k4][1][4], b
+// [4·k4][16], the rows of c lie stride elements apart. next, if not nil, is the start of 512 bytes of the next panel of b to fetch.
+//
+//go:noescape
+func tileAVX21x16(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
+
+// tileAVX21x8 computes c (+)= a·b for 1 rows, 8 columns and 4·k4 steps of elements; a is packed [k4][1][4], b
+// [4·k4][16], the rows of c lie stride elements apart. next, if not nil, is the start of 512 bytes of the next panel of b to fetch.
+//
+//go:noescape
+func tileAVX21x8(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
+
+// tileAVX51212x32 computes c (+)= a·b for 12 rows, 32 columns and 4·k4 steps of elements; a is packed [k4][12][4], b
+// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+//
+//go:noescape
+func tileAVX51212x32(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
+
+// tileAVX51212x16 computes c (+)= a·b for 12 rows, 16 columns and 4·k4 steps of elements; a is packed [k4][12][4], b
+// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+//
+//go:noescape
+func tileAVX51212x16(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
+
+// tileAVX5128x32 computes c (+)= a·b for 8 rows, 32 columns and 4·k4 steps of elements; a is packed [k4][8][4], b
+// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+//
+//go:noescape
+func tileAVX5128x32(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
+
+// tileAVX5128x16 computes c (+)= a·b for 8 rows, 16 columns and 4·k4 steps of elements; a is packed [k4][8][4], b
+// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+//
+//go:noescape
+func tileAVX5128x16(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
+
+// tileAVX5124x32 computes c (+)= a·b for 4 rows, 32 columns and 4·k4 steps of elements; a is packed [k4][4][4], b
+// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+//
+//go:noescape
+func tileAVX5124x32(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
+
+// tileAVX5124x16 computes c (+)= a·b for 4 rows, 16 columns and 4·k4 steps of elements; a is packed [k4][4][4], b
+// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+//
+//go:noescape
+func tileAVX5124x16(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
+
+// tileAVX5122x32 computes c (+)= a·b for 2 rows, 32 columns and 4·k4 steps of elements; a is packed [k4][2][4], b
+// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+//
+//go:noescape
+func tileAVX5122x32(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
+
+// tileAVX5122x16 computes c (+)= a·b for 2 rows, 16 columns and 4·k4 steps of elements; a is packed [k4][2][4], b
+// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+//
+//go:noescape
+func tileAVX5122x16(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
+
+// tileAVX5121x32 computes c (+)= a·b for 1 rows, 32 columns and 4·k4 steps of elements; a is packed [k4][1][4], b
+// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+//
+//go:noescape
+func tileAVX5121x32(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
+
+// tileAVX5121x16 computes c (+)= a·b for 1 rows, 16 columns and 4·k4 steps of elements; a is packed [k4][1][4], b
+// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+//
+//go:noescape
+func tileAVX5121x16(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
+
+// tileBF1612x32 computes c (+)= a·b for 12 rows, 32 columns and 4·k4 steps of pairs of bfloat16; a is packed [k4][12][4], b
+// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+//
+//go:noescape
+func tileBF1612x32(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
+
+// tileBF1612x16 computes c (+)= a·b for 12 rows, 16 columns and 4·k4 steps of pairs of bfloat16; a is packed [k4][12][4], b
+// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+//
+//go:noescape
+func tileBF1612x16(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
+
+// tileBF168x32 computes c (+)= a·b for 8 rows, 32 columns and 4·k4 steps of pairs of bfloat16; a is packed [k4][8][4], b
+// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+//
+//go:noescape
+func tileBF168x32(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
+
+// tileBF168x16 computes c (+)= a·b for 8 rows, 16 columns and 4·k4 steps of pairs of bfloat16; a is packed [k4][8][4], b
+// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+//
+//go:noescape
+func tileBF168x16(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
+
+// tileBF164x32 computes c (+)= a·b for 4 rows, 32 columns and 4·k4 steps of pairs of bfloat16; a is packed [k4][4][4], b
+// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+//
+//go:noescape
+func tileBF164x32(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
+
+// tileBF164x16 computes c (+)= a·b for 4 rows, 16 columns and 4·k4 steps of pairs of bfloat16; a is packed [k4][4][4], b
+// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+//
+//go:noescape
+func tileBF164x16(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
+
+// tileBF162x32 computes c (+)= a·b for 2 rows, 32 columns and 4·k4 steps of pairs of bfloat16; a is packed [k4][2][4], b
+// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+//
+//go:noescape
+func tileBF162x32(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
+
+// tileBF162x16 computes c (+)= a·b for 2 rows, 16 columns and 4·k4 steps of pairs of bfloat16; a is packed [k4][2][4], b
+// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+//
+//go:noescape
+func tileBF162x16(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
+
+// tileBF161x32 computes c (+)= a·b for 1 rows, 32 columns and 4·k4 steps of pairs of bfloat16; a is packed [k4][1][4], b
+// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+//
+//go:noescape
+func tileBF161x32(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
+
+// tileBF161x16 computes c (+)= a·b for 1 rows, 16 columns and 4·k4 steps of pairs of bfloat16; a is packed [k4][1][4], b
+// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+//
+//go:noescape
+func tileBF161x16(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
+
+// peakAVX2 runs n rounds of 24 multiply-adds of 8 lanes of elements, 12 of them in flight; x[0] is a factor, x[1] gets a sum.
+//
+//go:noescape
+func peakAVX2(n int, x *float32)
+
+// peakAVX512 runs n rounds of 24 multiply-adds of 16 lanes of elements, 12 of them in flight; x[0] is a factor, x[1] gets a sum.
+//
+//go:noescape
+func peakAVX512(n int, x *float32)
+
+// peakBF16 runs n rounds of 24 multiply-adds of 16 lanes of pairs of bfloat16, 12 of them in flight; x[0] is a factor, x[1] gets a sum.
+//
+//go:noescape
+func peakBF16(n int, x *float32)
+
+// packRowAVX2 packs a row of 4·k4 elements into its places of [k4][rows][4].
+//
+//go:noescape
+func packRowAVX2(k4 int, src *float32, dst *float32, rows int)
+
+// packCols16 copies k rows of 16 elements, stride apart, into 16 columns of a panel [k][width].
+//
+//go:noescape
+func packCols16(k int, src *float32, stride int, dst *float32, width int)
+
+// transpose8 reads 8 rows of 8·blocks elements, stride apart, and writes element k of row r to dst[width·k+r].
+//
+//go:noescape
+func transpose8(blocks int, src *float32, stride int, dst *float32, width int)
+
+// packColumns4AVX2 reads 4·k4 rows of 4 elements, stride apart, and packs the 4 columns as 4 rows into their places of
+// [k4][rows][4].
+//
+//go:noescape
+func packColumns4AVX2(k4 int, src *float32, stride int, dst *float32, rows int)
+
+// narrowAVX2 rounds 8·n8 elements to bfloat16, two in each of the 4·n8 elements of dst, the first in the lower half.
+//
+//go:noescape
+func narrowAVX2(n8 int, src *float32, dst *float32)
+
+// pairCols16 rounds 2·k rows of 16 elements, stride apart, to bfloat16 and writes pairs of rows to 16 columns of a
+// panel [k][width], the first row in the lower half.
+//
+//go:noescape
+func pairCols16(k int, src *float32, stride int, dst *float32, width int)
 
 // addAVX2 writes a + b; y may be a or b.
 //

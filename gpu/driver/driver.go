@@ -43,8 +43,9 @@ type Device interface {
 	Describe() string
 	// Alloc makes a buffer of n elements with undefined contents.
 	Alloc(t DType, n int) (Buffer, error)
-	// NewMatrix makes a packed matrix of rows x cols for Stream.MatMul.
-	NewMatrix(rows, cols int) (Matrix, error)
+	// NewMatrix makes a packed matrix of rows x cols for Stream.MatMul, in the precision that the device was opened with,
+	// or in float32 if exact.
+	NewMatrix(rows, cols int, exact bool) (Matrix, error)
 	// NewStream makes an independent sequence of operations.
 	NewStream() (Stream, error)
 	// Close ends the device's threads. No stream may be in use.

@@ -103,6 +103,15 @@ func (l *Loader) Into(t *gpu.Tensor, off int, name string) {
 
 // Weight loads a matrix or convolution as a packed weight [shape[0], the rest].
 func (l *Loader) Weight(name string, shape ...int) *gpu.Tensor {
+	return l.packed(l.dev.NewWeight, name, shape...)
+}
+
+// Table loads a matrix as a packed table for Nearest.
+func (l *Loader) Table(name string, shape ...int) *gpu.Tensor {
+	return l.packed(l.dev.NewTable, name, shape...)
+}
+
+func (l *Loader) packed(create func(rows, cols int) (*gpu.Tensor, error), name string, shape ...int) *gpu.Tensor {
 	if !l.Check(name, shape...) {
 		return nil
 	}
@@ -110,7 +119,7 @@ func (l *Loader) Weight(name string, shape ...int) *gpu.Tensor {
 	for _, n := range shape[1:] {
 		cols *= n
 	}
-	t, err := l.dev.NewWeight(rows, cols)
+	t, err := create(rows, cols)
 	if err != nil {
 		l.Fail(name, err)
 		return nil

@@ -98,7 +98,7 @@ func engineOf(cfg Config) (*resident.Engine, []uint16, error) {
 		return nil, make([]uint16, q), nil
 	}
 	e, err := resident.Get(resident.Spec{
-		Key:        fmt.Sprintf("%s on %s, %d threads, batch %d", cfg.Identity.Weights, cfg.Device, cfg.Threads, cfg.Batch),
+		Key:        fmt.Sprintf("%s in %s on %s, %d threads, batch %d", cfg.Identity.Weights, cfg.Identity.Precision, cfg.Device, cfg.Threads, cfg.Batch),
 		ImageBytes: 3 * s * s, CodesPerImage: q,
 		Batch: max(cfg.Batch, 1),
 		Open:  func() (resident.Encoder, error) { return openModel(cfg) },
@@ -121,7 +121,11 @@ func openModel(cfg Config) (resident.Encoder, error) {
 	if digest != cfg.Identity.Weights {
 		return nil, fmt.Errorf("encode: --model %s on this worker has weights %.12s, the run was planned with %.12s: put the same files there", cfg.Model, digest, cfg.Identity.Weights)
 	}
-	dev, err := gpu.Open(cfg.Device, gpu.Options{Threads: cfg.Threads})
+	precision, err := gpu.ParsePrecision(cfg.Identity.Precision)
+	if err != nil {
+		return nil, fmt.Errorf("encode: %w", err)
+	}
+	dev, err := gpu.Open(cfg.Device, gpu.Options{Threads: cfg.Threads, Precision: precision})
 	if err != nil {
 		return nil, err
 	}

@@ -1,18 +1,55 @@
 package main
 
 import (
+	"fmt"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// tile is the heart of every matrix product: 12 accumulators (6 rows x 2 vectors), 2 vectors of B and 2 broadcasts of A
-// fill the 16 registers, and 12 multiply-adds per step of k cover the latency of the two FMA ports (2 ports x 4 cycles =
-// 8 in flight). Every output is a chain of fused multiply-adds in the order of k, whatever its row, column or tile.
-func tile() {
-	TEXT("tile6x16", NOSPLIT, "func(k4 int, a, b, c *float32, stride int, accumulate bool, next *float32)")
-	Doc("tile6x16 computes c (+)= a·b for 6 rows, 16 columns and 4·k4 steps; a is packed [k4][6][4], b [4·k4][16], the rows",
-		"of c lie stride elements apart. next, if not nil, is 512 bytes of the next panel of b to fetch.")
+// shape is a kind of tile: its largest number of rows, the lanes of a vector, and the names of its kernels.
+type shape struct {
+	name    string
+	heights []int // rows of the variants, largest first; any number of rows is a sum of them
+	lanes   int   // of a vector; a panel of B is two vectors wide
+	wide    bool  // AVX-512
+	fetch   int   // cache lines of the next panel that one tile fetches
+	what    string
+}
+
+// The tiles. The largest leaves room in the register file for two vectors of B and, without embedded broadcasts, two
+// elements of A: 6·2+4 = 16 of AVX2, 12·2+2 = 26 of 32 of AVX-512.
+var shapes = []shape{
+	{"AVX2", []int{6, 4, 2, 1}, 8, false, 8, "elements"},
+	{"AVX512", []int{12, 8, 4, 2, 1}, 16, true, 16, "elements"},
+	{"BF16", []int{12, 8, 4, 2, 1}, 16, true, 16, "pairs of bfloat16"},
+}
+
+func tiles() {
+	for _, s := range shapes {
+		for _, rows := range s.heights {
+			for vectors := 2; vectors > 0; vectors-- {
+				tile(s, rows, vectors)
+			}
+		}
+	}
+}
+
+// tile is the heart of every matrix product: rows x vectors accumulators, one vector of B each, and broadcasts of A. With
+// AVX2 the 12 accumulators of the largest cover the latency of the two FMA ports (2 ports x 4 cycles = 8 in flight); the
+// 24 of AVX-512 do so on processors with two ports of that width, too. Every output is a chain of fused multiply-adds in
+// the order of k, whatever its row, column, tile or vector length: AVX2 and AVX-512 give the same bits.
+//
+// A step of k is 32 bits of a and of each lane of b: an element, or a pair of bfloat16 whose kernel is the same but for
+// the instruction (see bf16.go).
+func tile(s shape, rows, vectors int) {
+	cols := s.lanes * vectors
+	name := fmt.Sprintf("tile%s%dx%d", s.name, rows, cols)
+	TEXT(name, NOSPLIT, "func(k4 int, a, b, c *float32, stride int, accumulate bool, next *float32)")
+	Doc(fmt.Sprintf("%s computes c (+)= a·b for %d rows, %d columns and 4·k4 steps of %s; a is packed [k4][%d][4], b", name, rows,
+		cols, s.what, rows), fmt.Sprintf("[4·k4][%d], the rows of c lie stride elements apart. next, if not nil, is the start of %d bytes of the next panel of b to fetch.",
+		2*s.lanes, 64*s.fetch))
 	Pragma("noescape")
 	k := Load(Param("k4"), GP64())
 	a := Load(Param("a"), GP64())
@@ -21,190 +58,142 @@ func tile() {
 	stride := Load(Param("stride"), GP64())
 	next := Load(Param("next"), GP64())
 	SHLQ(Imm(2), stride)
-	stride3, c3 := GP64(), GP64()
-	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, stride3)
-	LEAQ(Mem{Base: c, Index: stride3, Scale: 1}, c3)
-	row := func(i int) Mem {
-		base := c
-		if i >= 3 {
-			base = c3
+	vector := func() VecVirtual {
+		if s.wide {
+			return ZMM()
 		}
-		if i%3 == 0 {
-			return Mem{Base: base}
+		return YMM()
+	}
+	size := 4 * s.lanes
+	at := GP64()
+	MOVQ(c, at)
+	for i := range rows {
+		PREFETCHT0(Mem{Base: at})
+		PREFETCHT0(Mem{Base: at, Disp: 4*cols - 4})
+		if i < rows-1 {
+			ADDQ(stride, at)
 		}
-		return Mem{Base: base, Index: stride, Scale: uint8(i % 3)}
 	}
-	for i := range 6 {
-		PREFETCHT0(row(i))
-		PREFETCHT0(row(i).Offset(60))
-	}
-	var acc [6][2]VecVirtual
+	acc := make([][]VecVirtual, rows)
 	for i := range acc {
-		for j := range acc[i] {
-			acc[i][j] = YMM()
-			VXORPS(acc[i][j], acc[i][j], acc[i][j])
+		for range vectors {
+			v := vector()
+			if s.wide {
+				VPXORD(v, v, v)
+			} else {
+				VXORPS(v, v, v)
+			}
+			acc[i] = append(acc[i], v)
 		}
 	}
-	b0, b1 := YMM(), YMM()
-	broadcast := []VecVirtual{YMM(), YMM()}
+	var bs []VecVirtual
+	for range vectors {
+		bs = append(bs, vector())
+	}
+	broadcast := []VecVirtual{vector(), vector()}
 
 	Label("steps")
-	for s := range 4 {
-		VMOVUPS(Mem{Base: b, Disp: s * 64}, b0)
-		VMOVUPS(Mem{Base: b, Disp: s*64 + 32}, b1)
-		for i := range 6 {
-			v := broadcast[i%2]
-			VBROADCASTSS(Mem{Base: a, Disp: i*16 + s*4}, v)
-			VFMADD231PS(b0, v, acc[i][0])
-			VFMADD231PS(b1, v, acc[i][1])
+	lines := (16*rows + 63) / 64
+	for step := range 4 {
+		for j, v := range bs {
+			VMOVUPS(Mem{Base: b, Disp: step*2*size + j*size}, v)
 		}
-		if s%2 == 1 {
-			PREFETCHT0(Mem{Base: a, Disp: 8*96 + s/2*64})
+		for i := range rows {
+			m := Mem{Base: a, Disp: i*16 + step*4}
+			if s.wide {
+				for j, v := range bs {
+					VFMADD231PS_BCST(m, v, acc[i][j])
+				}
+				continue
+			}
+			v := broadcast[i%2]
+			VBROADCASTSS(m, v)
+			for j, w := range bs {
+				VFMADD231PS(w, v, acc[i][j])
+			}
+		}
+		if step < lines {
+			PREFETCHT0(Mem{Base: a, Disp: 8*16*rows + step*64})
 		}
 	}
-	ADDQ(Imm(96), a)
-	ADDQ(U32(256), b)
+	ADDQ(U32(16*rows), a)
+	ADDQ(U32(8*size), b)
 	DECQ(k)
 	JNZ(LabelRef("steps"))
 
 	TESTQ(next, next)
 	JZ(LabelRef("fetched"))
-	for i := range 8 {
+	for i := range s.fetch {
 		PREFETCHT1(Mem{Base: next, Disp: 64 * i})
 	}
 	Label("fetched")
+	MOVQ(c, at)
 	accumulate := Load(Param("accumulate"), GP8())
 	TESTB(accumulate, accumulate)
 	JZ(LabelRef("store"))
-	for i := range 6 {
-		VADDPS(row(i), acc[i][0], acc[i][0])
-		VADDPS(row(i).Offset(32), acc[i][1], acc[i][1])
+	for i := range rows {
+		for j, v := range acc[i] {
+			VADDPS(Mem{Base: at, Disp: j * size}, v, v)
+		}
+		if i < rows-1 {
+			ADDQ(stride, at)
+		}
 	}
 	Label("store")
-	for i := range 6 {
-		VMOVUPS(acc[i][0], row(i))
-		VMOVUPS(acc[i][1], row(i).Offset(32))
-	}
-	VZEROUPPER()
-	RET()
-}
-
-// packRows needs no transposition: the tile broadcasts single elements of a, so 4 steps of one row may stay together.
-func packRows() {
-	TEXT("packRows6", NOSPLIT, "func(k4 int, src *float32, stride int, dst *float32)")
-	Doc("packRows6 packs 6 rows of 4·k4 elements, stride apart, into [k4][6][4].")
-	Pragma("noescape")
-	n := Load(Param("k4"), GP64())
-	src := Load(Param("src"), GP64())
-	stride := Load(Param("stride"), GP64())
-	dst := Load(Param("dst"), GP64())
-	SHLQ(Imm(2), stride)
-	stride3, src3 := GP64(), GP64()
-	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, stride3)
-	LEAQ(Mem{Base: src, Index: stride3, Scale: 1}, src3)
-	Label("groups")
-	var rows [6]VecVirtual
 	for i := range rows {
-		rows[i] = XMM()
-		m := Mem{Base: src}
-		if i >= 3 {
-			m.Base = src3
+		for j, v := range acc[i] {
+			VMOVUPS(v, Mem{Base: c, Disp: j * size})
 		}
-		if i%3 > 0 {
-			m.Index, m.Scale = stride, uint8(i%3)
+		if i < rows-1 {
+			ADDQ(stride, c)
 		}
-		VMOVUPS(m, rows[i])
 	}
-	for i := range rows {
-		VMOVUPS(rows[i], Mem{Base: dst, Disp: 16 * i})
-	}
-	ADDQ(Imm(16), src)
-	ADDQ(Imm(16), src3)
-	ADDQ(Imm(96), dst)
-	DECQ(n)
-	JNZ(LabelRef("groups"))
-	RET()
-}
-
-func packCols() {
-	TEXT("packCols16", NOSPLIT, "func(k int, src *float32, stride int, dst *float32)")
-	Doc("packCols16 copies k rows of 16 elements, stride apart, into [k][16].")
-	Pragma("noescape")
-	n := Load(Param("k"), GP64())
-	src := Load(Param("src"), GP64())
-	stride := Load(Param("stride"), GP64())
-	dst := Load(Param("dst"), GP64())
-	SHLQ(Imm(2), stride)
-	lo, hi := YMM(), YMM()
-	Label("rows")
-	VMOVUPS(Mem{Base: src}, lo)
-	VMOVUPS(Mem{Base: src, Disp: 32}, hi)
-	VMOVUPS(lo, Mem{Base: dst})
-	VMOVUPS(hi, Mem{Base: dst, Disp: 32})
-	ADDQ(stride, src)
-	ADDQ(Imm(64), dst)
-	DECQ(n)
-	JNZ(LabelRef("rows"))
 	VZEROUPPER()
 	RET()
 }
 
-// transpose brings PyTorch's weights [out][in] into panels [in][16 of out], 8x8 elements at a time: pair rows r and r+4
-// in one register, then unpack twice.
-func transpose() {
-	TEXT("transpose8", NOSPLIT, "func(blocks int, src *float32, stride int, dst *float32)")
-	Doc("transpose8 reads 8 rows of 8·blocks elements, stride apart, and writes element k of row r to dst[16·k+r].")
-	Pragma("noescape")
-	n := Load(Param("blocks"), GP64())
-	src := Load(Param("src"), GP64())
-	stride := Load(Param("stride"), GP64())
-	dst := Load(Param("dst"), GP64())
-	SHLQ(Imm(2), stride)
-	stride3, src4 := GP64(), GP64()
-	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, stride3)
-	row := func(i int) Mem {
-		base := src
-		if i >= 4 {
-			base = src4
+// peaks are chains of multiply-adds on registers alone: what the processor can do at best, for benchmarks.
+func peaks() {
+	for _, s := range shapes {
+		TEXT("peak"+s.name, NOSPLIT, "func(n int, x *float32)")
+		Doc(fmt.Sprintf("peak%s runs n rounds of 24 multiply-adds of %d lanes of %s, 12 of them in flight; x[0] is a factor, x[1] gets a sum.", s.name, s.lanes, s.what))
+		Pragma("noescape")
+		n := Load(Param("n"), GP64())
+		x := Load(Param("x"), GP64())
+		var acc []VecVirtual
+		factor := VecVirtual(YMM())
+		if s.wide {
+			factor = ZMM()
 		}
-		switch i % 4 {
-		case 0:
-			return Mem{Base: base}
-		case 3:
-			return Mem{Base: base, Index: stride3, Scale: 1}
+		VBROADCASTSS(Mem{Base: x}, factor)
+		for range 12 {
+			if s.wide {
+				v := ZMM()
+				VPXORD(v, v, v)
+				acc = append(acc, v)
+			} else {
+				v := YMM()
+				VXORPS(v, v, v)
+				acc = append(acc, v)
+			}
 		}
-		return Mem{Base: base, Index: stride, Scale: uint8(i % 4)}
-	}
-	Label("blocks")
-	LEAQ(Mem{Base: src, Index: stride, Scale: 4}, src4)
-	var pair [2][4]VecVirtual // [half of the columns][row and row+4]
-	for h := range pair {
-		for i := range pair[h] {
-			pair[h][i] = YMM()
-			VMOVUPS(row(i).Offset(16*h), pair[h][i].AsX())
-			VINSERTF128(Imm(1), row(i+4).Offset(16*h), pair[h][i], pair[h][i])
+		Label("rounds")
+		for range 2 {
+			for _, v := range acc {
+				if s.wide {
+					VFMADD231PS_BCST(Mem{Base: x}, factor, v)
+				} else {
+					VFMADD231PS(factor, factor, v)
+				}
+			}
 		}
+		DECQ(n)
+		JNZ(LabelRef("rounds"))
+		for _, v := range acc[1:] {
+			VADDPS(v, acc[0], acc[0])
+		}
+		VMOVSS(acc[0].AsX(), Mem{Base: x, Disp: 4})
+		VZEROUPPER()
+		RET()
 	}
-	for h, p := range pair {
-		lo01, hi01, lo23, hi23, out := YMM(), YMM(), YMM(), YMM(), YMM()
-		VUNPCKLPS(p[1], p[0], lo01)
-		VUNPCKHPS(p[1], p[0], hi01)
-		VUNPCKLPS(p[3], p[2], lo23)
-		VUNPCKHPS(p[3], p[2], hi23)
-		column := func(i int) Mem { return Mem{Base: dst, Disp: 64 * (4*h + i)} }
-		VUNPCKLPD(lo23, lo01, out)
-		VMOVUPS(out, column(0))
-		VUNPCKHPD(lo23, lo01, out)
-		VMOVUPS(out, column(1))
-		VUNPCKLPD(hi23, hi01, out)
-		VMOVUPS(out, column(2))
-		VUNPCKHPD(hi23, hi01, out)
-		VMOVUPS(out, column(3))
-	}
-	ADDQ(Imm(32), src)
-	ADDQ(U32(8*64), dst)
-	DECQ(n)
-	JNZ(LabelRef("blocks"))
-	VZEROUPPER()
-	RET()
 }

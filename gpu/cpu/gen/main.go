@@ -1,21 +1,35 @@
-// Gen writes the AVX2 assembly of package cpu. Run it with "go generate" in gpu/cpu; the result is committed, so that
+// Gen writes the x86-64 assembly of package cpu. Run it with "go generate" in gpu/cpu; the result is committed, so that
 // building Sower needs neither this program nor avo.
 //
 // It is a module of its own: avo stays out of Sower's dependencies.
 package main
 
-import . "github.com/mmcloughlin/avo/build"
+import (
+	"flag"
+	"fmt"
+	"os"
+
+	. "github.com/mmcloughlin/avo/build"
+)
 
 func main() {
 	ConstraintExpr("amd64,!purego")
-	tile()
-	packRows()
+	tiles()
+	peaks()
+	packRow()
 	packCols()
 	transpose()
+	packTransposed()
+	narrow()
+	pairCols()
 	add()
 	gelu()
 	tanh()
 	softmax()
 	layerNorm()
 	Generate()
+	if err := bf16(flag.Lookup("out").Value.String()); err != nil {
+		fmt.Fprintln(os.Stderr, "gen:", err)
+		os.Exit(1)
+	}
 }

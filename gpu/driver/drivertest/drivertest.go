@@ -14,7 +14,13 @@ import (
 )
 
 // Run runs the suite on a device. Results are allowed the rounding of float32 arithmetic in any order.
-func Run(t *testing.T, dev driver.Device) {
+func Run(t *testing.T, dev driver.Device) { run(t, dev, false) }
+
+// RunBFloat16 runs the suite on a device opened for bfloat16: operands of products are rounded to it before they are
+// compared, and then the same rounding is allowed.
+func RunBFloat16(t *testing.T, dev driver.Device) { run(t, dev, true) }
+
+func run(t *testing.T, dev driver.Device, narrow bool) {
 	for _, c := range []struct {
 		name string
 		run  func(*suite)
@@ -39,7 +45,7 @@ func Run(t *testing.T, dev driver.Device) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := &suite{T: t, dev: dev, Stream: stream, random: rand.New(rand.NewPCG(1, 2))}
+			s := &suite{T: t, dev: dev, narrow: narrow, Stream: stream, random: rand.New(rand.NewPCG(1, 2))}
 			c.run(s)
 			s.must(stream.Sync())
 			s.must(stream.Close())
@@ -52,6 +58,7 @@ type suite struct {
 	*testing.T
 	driver.Stream
 	dev    driver.Device
+	narrow bool // products are of bfloat16
 	random *rand.Rand
 }
 
@@ -121,7 +128,12 @@ func (s *suite) getIDs(v driver.View) []int32 {
 // matrix packs rows x cols values.
 func (s *suite) matrix(rows, cols int, v []float32) driver.Matrix {
 	s.Helper()
-	m, err := s.dev.NewMatrix(rows, cols)
+	return s.packed(rows, cols, v, false)
+}
+
+func (s *suite) packed(rows, cols int, v []float32, exact bool) driver.Matrix {
+	s.Helper()
+	m, err := s.dev.NewMatrix(rows, cols, exact)
 	s.must(err)
 	s.Cleanup(m.Free)
 	s.must(m.SetRows(0, v))

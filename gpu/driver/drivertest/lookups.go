@@ -28,7 +28,7 @@ func nearest(s *suite) {
 		for i, v := range table {
 			norms[i/d] += v * v
 		}
-		packed, lengths := s.matrix(k, d, table), s.put(norms)
+		packed, lengths := s.packed(k, d, table, true), s.put(norms)
 		run := func(x []float32) []int32 {
 			ids := s.putIDs(make([]int32, len(x)/d))
 			s.must(s.Nearest(ids, s.put(x), packed, lengths))

@@ -130,7 +130,7 @@ func loadQueryLayer(l *nn.Loader, c Config, i int) queryLayer {
 func (m *Model) loadCodebook(l *nn.Loader, src checkpoint.Source) {
 	const name = "quantize.embedding.weight"
 	c := m.config
-	m.codebook = l.Weight(name, c.Codes, c.CodeWidth)
+	m.codebook = l.Table(name, c.Codes, c.CodeWidth)
 	if m.codebook == nil {
 		return
 	}
