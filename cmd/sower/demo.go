@@ -78,6 +78,7 @@ More:                       sower inspect %s, sower validate %s, sower --help
 	}
 	cmd.Flags().StringVarP(&dir, "output", "o", "sower-demo", "folder for shards and corpus")
 	o.device.register(cmd.Flags())
+	o.device.registerPrecision(cmd.Flags())
 	o.run.register(cmd.Flags())
 	cmd.Flags().Lookup("overwrite").Hidden = true
 	return cmd

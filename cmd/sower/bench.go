@@ -1,0 +1,281 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sower/gpu"
+	"sower/internal/bench"
+	"sower/internal/progress"
+	"sower/internal/weights"
+)
+
+// benchOptions are the flags of sower bench.
+type benchOptions struct {
+	device  deviceFlags
+	model   string
+	images  int
+	rounds  int
+	pairs   int
+	size    int
+	seconds float64
+	against []string
+	json    bool
+	quiet   bool
+}
+
+func newBench() *cobra.Command {
+	var o benchOptions
+	cmd := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure this machine: its peak, the model, the kernels, decoding, the pipeline",
+		Long: `Bench measures how fast this machine encodes, as a share of what its processor can do at best. Without a subcommand it runs
+gemm, decode and encode. Figures are wall clock: close other programs first.
+
+  encode    seconds an image, the time of each operation, memory; --against runs another engine in turn
+  gemm      matrix products at the model's shapes
+  decode    decoding and resizing of pictures
+  pipeline  the whole of sower encode against the model alone`,
+		Example: `  sower bench
+  sower bench encode --model standin:seed2:0 --precision bfloat16
+  sower bench encode --against 'python3 docs/benchmarks/peers/torch_seed.py --mode eager --threads 2'
+  sower bench pipeline --model null --pairs 50000 --json`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return o.print(cmd, o.gemm, o.decode, o.encode)
+		},
+	}
+	flags := cmd.PersistentFlags()
+	flags.SortFlags = false
+	flags.StringVarP(&o.model, "model", "m", "standin:seed2:0", weights.Usage)
+	o.device.register(flags)
+	o.device.registerPrecision(flags)
+	hide(flags, "batch")
+	flags.BoolVar(&o.json, "json", false, "print the figures as JSON")
+	flags.BoolVarP(&o.quiet, "quiet", "q", false, "say nothing meanwhile")
+	flags.IntVar(&o.images, "images", 1, "images in one call (encode)")
+	flags.IntVar(&o.rounds, "rounds", 5, "calls that are timed (encode)")
+	flags.Float64Var(&o.seconds, "seconds", 1, "time for each product (gemm) and kind of picture (decode)")
+	for _, sub := range []struct {
+		use, short string
+		run        func(*cobra.Command) (figures, error)
+	}{
+		{"encode", "Time the model and each of its operations", o.encode},
+		{"gemm", "Time matrix products at the model's shapes", o.gemm},
+		{"decode", "Time decoding and resizing of pictures", o.decode},
+		{"pipeline", "Time sower encode against the model alone", o.pipeline},
+	} {
+		c := &cobra.Command{Use: sub.use, Short: sub.short, Args: noArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+			return o.print(cmd, sub.run)
+		}}
+		switch sub.use {
+		case "encode":
+			c.Flags().StringArrayVar(&o.against, "against", nil, "command of another engine to run in turn (docs/benchmarks/peers); repeat for several")
+		case "decode":
+			c.Flags().IntVar(&o.size, "size", 224, "side that pictures are resized to")
+		case "pipeline":
+			c.Flags().IntVar(&o.pairs, "pairs", 20, "pairs to encode")
+		}
+		cmd.AddCommand(c)
+	}
+	return cmd
+}
+
+// figures are a result that can be read.
+type figures interface{ text(w io.Writer) }
+
+// print runs measurements and prints each as soon as it is there.
+func (o *benchOptions) print(cmd *cobra.Command, runs ...func(*cobra.Command) (figures, error)) error {
+	if o.images < 1 || o.rounds < 1 || o.size < 0 || o.pairs < 0 || !(o.seconds > 0) || o.device.threads < 0 {
+		return usageError{errorf("bench: --images, --rounds, --size, --pairs and --seconds must be more than 0, --threads not negative")}
+	}
+	if o.size == 0 {
+		o.size = 224
+	}
+	for i, run := range runs {
+		r, err := run(cmd)
+		if err != nil {
+			return err
+		}
+		if o.json {
+			if err := writeJSON(cmd.OutOrStdout(), r); err != nil {
+				return err
+			}
+			continue
+		}
+		if i > 0 {
+			fmt.Fprintln(cmd.OutOrStdout())
+		}
+		r.text(cmd.OutOrStdout())
+	}
+	return nil
+}
+
+func (o *benchOptions) options() (bench.Options, error) {
+	p, err := gpu.ParsePrecision(o.device.precision)
+	if err != nil {
+		return bench.Options{}, usageError{errorf("bench: --precision: %w", err)}
+	}
+	return bench.Options{Device: o.device.device, Threads: o.device.threads, Precision: p}, nil
+}
+
+type encodeReport struct{ *bench.EncodeResult }
+
+func (o *benchOptions) encode(cmd *cobra.Command) (figures, error) {
+	options, err := o.options()
+	if err != nil {
+		return nil, err
+	}
+	say := func(format string, args ...any) { fmt.Fprintf(cmd.ErrOrStderr(), "bench: "+format+"\n", args...) }
+	if o.quiet {
+		say = nil
+	}
+	r, err := bench.Encode(cmd.Context(), bench.EncodeOptions{Options: options, Model: absoluteModel(o.model), Images: o.images, Rounds: o.rounds,
+		Against: o.against, Progress: say})
+	return encodeReport{r}, err
+}
+
+func (r encodeReport) text(w io.Writer) {
+	printMachine(w, r.Machine)
+	fmt.Fprintf(w, "model      %s, loaded in %.1f s, %s of anonymous memory\n", r.Model, r.Load, progress.Size(r.Memory))
+	fmt.Fprintf(w, "encode     %.3f s an image (median of %d calls of %d), %.3f images/s, %.1f GFLOP/s", r.Median, len(r.Seconds), r.Batch, 1/r.Median, r.FLOPs/r.Median/1e9)
+	if r.Share > 0 {
+		fmt.Fprintf(w, " = %.1f %% of the peak", 100*r.Share)
+	}
+	fmt.Fprintln(w)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "operation\tcalls\tms an image\tshare\tGFLOP/s\t")
+	for _, op := range r.Table {
+		rate := ""
+		if op.Rate > 0 {
+			rate = fmt.Sprintf("%.1f", op.Rate/1e9)
+		}
+		fmt.Fprintf(t, "%s\t%.0f\t%.2f\t%.1f %%\t%s\t\n", op.Op, op.Calls, 1e3*op.Seconds, 100*op.Share, rate)
+	}
+	t.Flush()
+	for _, v := range r.Rivals {
+		fmt.Fprintf(w, "against    %s %s, %s, %d threads: %.3f s an image, this one %.3f in the same rounds: %.2f times as fast; %d of %d codes equal\n",
+			v.Name, v.Version, v.Precision, v.Threads, v.Median, v.Ours, v.Ratio, v.Equal, v.Codes)
+	}
+}
+
+func printMachine(w io.Writer, m bench.Machine) {
+	fmt.Fprintf(w, "machine    %s, %s, %s\n", m.Processor, m.Device, m.Go)
+	if m.Peak > 0 {
+		fmt.Fprintf(w, "peak       %.1f GFLOP/s of %s multiply-adds on %d threads, measured\n", m.Peak/1e9, m.Precision, m.Threads)
+	}
+}
+
+type gemmReport struct{ *bench.GEMMResult }
+
+func (o *benchOptions) gemm(cmd *cobra.Command) (figures, error) {
+	options, err := o.options()
+	if err != nil {
+		return nil, err
+	}
+	r, err := bench.GEMM(cmd.Context(), options, time.Duration(o.seconds*float64(time.Second)))
+	return gemmReport{r}, err
+}
+
+func (r gemmReport) text(w io.Writer) {
+	printMachine(w, r.Machine)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "product\tM\tN\tK\tGFLOP/s\tshare\t")
+	for _, p := range r.Rows {
+		share := ""
+		if p.Share > 0 {
+			share = fmt.Sprintf("%.1f %%", 100*p.Share)
+		}
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%.1f\t%s\t\n", p.What, p.M, p.N, p.K, p.Rate/1e9, share)
+	}
+	t.Flush()
+}
+
+type decodeReport struct{ *bench.DecodeResult }
+
+func (o *benchOptions) decode(cmd *cobra.Command) (figures, error) {
+	r, err := bench.Decode(cmd.Context(), o.device.threads, o.size, time.Duration(o.seconds*float64(time.Second)))
+	return decodeReport{r}, err
+}
+
+func (r decodeReport) text(w io.Writer) {
+	fmt.Fprintf(w, "decode and resize to %dx%d, bicubic, %d threads\n", r.Size, r.Size, r.Threads)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "picture\tbytes\tbest ms\tpictures/s\t")
+	for _, p := range r.Rows {
+		fmt.Fprintf(t, "%s\t%d\t%.2f\t%.0f\t\n", p.What, p.Bytes, 1e3*p.Best, p.Rate)
+	}
+	t.Flush()
+}
+
+// pipelineReport is a run of sower encode as users run it, with a model that is loaded already.
+type pipelineReport struct {
+	Model   string  `json:"model"`
+	Pairs   int     `json:"pairs"`
+	Seconds float64 `json:"seconds"`
+	Rate    float64 `json:"pairs_per_second"`
+	// Share is the part of that time in which the model computed: the pipeline's rate by the model's own.
+	Share float64 `json:"share_of_the_model,omitempty"`
+}
+
+// pipeline runs sower encode on made-up pairs twice: first on one, which loads the model, then on all.
+func (o *benchOptions) pipeline(cmd *cobra.Command) (figures, error) {
+	if _, err := o.options(); err != nil {
+		return nil, err
+	}
+	pairs := o.pairs
+	if pairs == 0 {
+		pairs = 20
+	}
+	dir, err := os.MkdirTemp("", "sower-bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	shape := bench.Shape{Width: 512, Height: 384}
+	if o.model == weights.Null {
+		shape = bench.Shape{Bytes: 20 << 10}
+	}
+	encode := func(pairs, shards int) (*pipelineReport, error) {
+		input, output := filepath.Join(dir, "input"), filepath.Join(dir, "corpus")
+		if err := errors.Join(os.RemoveAll(input), os.RemoveAll(output), bench.WriteShards(input, pairs, shards, shape)); err != nil {
+			return nil, err
+		}
+		var out, messages bytes.Buffer
+		if code := run(cmd.Context(), []string{"encode", "--quiet", "--json", "--input", input, "--output", output, "--model", o.model, "--device", o.device.device,
+			"--threads", strconv.Itoa(o.device.threads), "--precision", o.device.precision}, &out, &messages); code != exitOK {
+			return nil, errorf("bench: sower encode failed: %s", strings.TrimSpace(messages.String()))
+		}
+		var s struct {
+			Seconds float64            `json:"seconds"`
+			Stages  map[string]float64 `json:"stages"`
+		}
+		if err := json.Unmarshal(out.Bytes(), &s); err != nil {
+			return nil, errorf("bench: the summary of sower encode: %w", err)
+		}
+		return &pipelineReport{Model: o.model, Pairs: pairs, Seconds: s.Seconds, Rate: float64(pairs) / s.Seconds, Share: s.Stages["encode"] / s.Seconds}, nil
+	}
+	if _, err := encode(1, 1); err != nil {
+		return nil, err
+	}
+	return encode(pairs, min(pairs, 50))
+}
+
+func (r *pipelineReport) text(w io.Writer) {
+	fmt.Fprintf(w, "pipeline   %d pairs with %s in %.1f s: %.1f pairs/s", r.Pairs, r.Model, r.Seconds, r.Rate)
+	if r.Share > 0 {
+		fmt.Fprintf(w, ", %.1f %% of the model's own rate", 100*r.Share)
+	}
+	fmt.Fprintln(w)
+}
