@@ -3,8 +3,8 @@ package checkpoint
 import "encoding/binary"
 
 // The decoders of this file and of gguf_kblocks.go follow gguf-py (gguf/quants.py of ggml-org/llama.cpp), whose numpy
-// rounds after every operation. Go may fuse x*y + z into one operation with one rounding where the processor can; the
-// conversions float32(x*y) forbid that.
+// rounds after every operation. Go may fuse x*y + z and round once where the processor can. That gives the same bits:
+// the factors have 11 bits (a float16), at most 7 (a scale) and at most 5 (q), so every product is exact in float32.
 
 // half widens the little-endian float16 at the start of p.
 func half(p []byte) float32 { return halfTable[binary.LittleEndian.Uint16(p)] }
@@ -29,8 +29,8 @@ func decodeQ4_0(dst []float32, block []byte) {
 func decodeQ4_1(dst []float32, block []byte) {
 	d, m := half(block), half(block[2:])
 	for i, b := range block[4:20] {
-		dst[i] = float32(d*float32(b&15)) + m
-		dst[16+i] = float32(d*float32(b>>4)) + m
+		dst[i] = d*float32(b&15) + m
+		dst[16+i] = d*float32(b>>4) + m
 	}
 }
 
@@ -60,8 +60,8 @@ func decodeQ5_1(dst []float32, block []byte) {
 	for i, b := range block[8:24] {
 		lo := int(b&15) | int(high>>i&1)<<4
 		hi := int(b>>4) | int(high>>(16+i)&1)<<4
-		dst[i] = float32(d*float32(lo)) + m
-		dst[16+i] = float32(d*float32(hi)) + m
+		dst[i] = d*float32(lo) + m
+		dst[16+i] = d*float32(hi) + m
 	}
 }
 

@@ -174,6 +174,11 @@ func ropeScaling(g *GGUF, k *llamaKeys, headDim int) (*RopeScaling, error) {
 		if err := g.tensors[ropeFreqs].read(0, s.FreqFactors); err != nil {
 			return nil, err
 		}
+		for i, f := range s.FreqFactors {
+			if !(f > 0) || math.IsInf(float64(f), 0) {
+				return nil, fmt.Errorf("tensor %s: value %d is %v, want a divisor of a frequency", ropeFreqs, i, f)
+			}
+		}
 		if s.Type == "" || s.Type == "none" {
 			s.Type = "llama3"
 		}

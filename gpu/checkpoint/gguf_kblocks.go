@@ -15,7 +15,7 @@ func decodeQ2_K(dst []float32, block []byte) {
 		h, s, l := v/128, v/32%4, v%32
 		scale := scales[v/16]
 		q := qs[32*h+l] >> (2 * s) & 3
-		dst[v] = float32(d*float32(scale&15)*float32(q)) - float32(dmin*float32(scale>>4))
+		dst[v] = d*float32(scale&15)*float32(q) - dmin*float32(scale>>4)
 	}
 }
 
@@ -65,7 +65,7 @@ func decodeQ4_K(dst []float32, block []byte) {
 		dl, ml := d*scale, dmin*least
 		for l := range 32 {
 			q := qs[32*(g/2)+l] >> (4 * (g % 2)) & 15
-			dst[32*g+l] = float32(dl*float32(q)) - ml
+			dst[32*g+l] = dl*float32(q) - ml
 		}
 	}
 }
@@ -84,7 +84,7 @@ func decodeQ5_K(dst []float32, block []byte) {
 		dl, ml := d*scale, dmin*least
 		for l := range 32 {
 			q := qs[32*(g/2)+l]>>(4*(g%2))&15 | high[l]>>g&1<<4
-			dst[32*g+l] = float32(dl*float32(q)) - ml
+			dst[32*g+l] = dl*float32(q) - ml
 		}
 	}
 }

@@ -303,18 +303,20 @@ func (m *Meta) mismatch(key, want string) error {
 	if !m.Has(key) {
 		return fmt.Errorf("key %s is missing, want %s", key, want)
 	}
-	return fmt.Errorf("key %s is a %s, want %s", key, m.typeOf(key), want)
+	return fmt.Errorf("key %s is %s, want %s", key, m.typeOf(key), want)
 }
 
-// typeOf names the type of a key's value in the format's words.
+// typeOf names the type of a key's value in the format's words, with an article.
 func (m *Meta) typeOf(key string) string {
 	switch v := m.values[key].(type) {
 	case []any:
-		return "array of ARRAY"
+		return "an array of ARRAY"
+	case int8, int16, int32, int64:
+		return "an " + metaNames[fmt.Sprintf("%T", v)]
 	case []uint8, []int8, []uint16, []int16, []uint32, []int32, []uint64, []int64, []float32, []float64, []bool, []string:
-		return "array of " + metaNames[fmt.Sprintf("%T", v)[2:]]
+		return "an array of " + metaNames[fmt.Sprintf("%T", v)[2:]]
 	default:
-		return metaNames[fmt.Sprintf("%T", v)]
+		return "a " + metaNames[fmt.Sprintf("%T", v)]
 	}
 }
 

@@ -190,7 +190,7 @@ func ggufBody(r *ggufReader, meta *Meta, tensors int) (b body, err error) {
 	if meta.Has(alignmentKey) {
 		v, ok := meta.Value(alignmentKey).(uint32)
 		if !ok {
-			return b, fmt.Errorf("key %s is a %s, want UINT32", alignmentKey, meta.typeOf(alignmentKey))
+			return b, fmt.Errorf("key %s is %s, want UINT32", alignmentKey, meta.typeOf(alignmentKey))
 		}
 		if v == 0 || v&(v-1) != 0 {
 			return b, fmt.Errorf("%s is %d, want a power of two", alignmentKey, v)

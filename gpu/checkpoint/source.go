@@ -1,5 +1,5 @@
-// Package checkpoint reads the weights of models: safetensors files and sharded folders, GGUF files, PyTorch's .pt and .pth files
-// (without ever running the code in them), and stand-in weights made by rule. All look the same behind Source.
+// Package checkpoint reads the weights of models: safetensors files and sharded folders, GGUF files, PyTorch's .pt and
+// .pth files (without ever running the code in them), and stand-in weights made by rule. All look the same behind Source.
 package checkpoint
 
 import "fmt"
