@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"math"
@@ -124,8 +125,7 @@ func digestOne(s Source, name string, values []float32, raw []byte) (string, err
 			return "", err
 		}
 		for i, v := range p {
-			b := math.Float32bits(v)
-			raw[4*i], raw[4*i+1], raw[4*i+2], raw[4*i+3] = byte(b), byte(b>>8), byte(b>>16), byte(b>>24)
+			binary.LittleEndian.PutUint32(raw[4*i:], math.Float32bits(v))
 		}
 		h.Write(raw[:4*len(p)])
 	}

@@ -44,6 +44,12 @@ func widen(dst []float32, raw []byte, d DType) error {
 			dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
 		}
 	case F16:
+		raw = raw[:2*n]
+		for len(dst) >= 4 { // one bounds check and one load for four
+			w := binary.LittleEndian.Uint64(raw)
+			dst[0], dst[1], dst[2], dst[3] = halfTable[uint16(w)], halfTable[uint16(w>>16)], halfTable[uint16(w>>32)], halfTable[w>>48]
+			dst, raw = dst[4:], raw[8:]
+		}
 		for i := range dst {
 			dst[i] = halfTable[binary.LittleEndian.Uint16(raw[2*i:])]
 		}

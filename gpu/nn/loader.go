@@ -19,8 +19,19 @@ type Loader struct {
 	dev  *gpu.Device
 	src  checkpoint.Source
 	errs []error
-	jobs []func(buf []float32) error
+	jobs []func(*scratch) error
 	made []*gpu.Tensor
+}
+
+// scratch is one goroutine's memory between a source and a device.
+type scratch []float32
+
+// floats returns n elements, good until the next call.
+func (s *scratch) floats(n int) []float32 {
+	if len(*s) < n {
+		*s = make([]float32, max(n, rowsElements))
+	}
+	return (*s)[:n]
 }
 
 // rowsElements bounds what one job reads at a time, 1 MiB: weights go from the source to their packed form in parts,
@@ -90,8 +101,8 @@ func (l *Loader) Into(t *gpu.Tensor, off int, name string) {
 	if t == nil || !ok {
 		return
 	}
-	l.jobs = append(l.jobs, func([]float32) error {
-		values := make([]float32, info.Len())
+	l.jobs = append(l.jobs, func(b *scratch) error {
+		values := b.floats(info.Len())
 		if err := l.src.Read(name, 0, values); err != nil {
 			return fmt.Errorf("load %q: %w", name, err)
 		}
@@ -128,14 +139,12 @@ func (l *Loader) packed(create func(rows, cols int) (*gpu.Tensor, error), name s
 	step := max(64, rowsElements/cols&^63)
 	for r := 0; r < rows; r += step {
 		n := min(step, rows-r) * cols
-		l.jobs = append(l.jobs, func(buf []float32) error {
-			if len(buf) < n {
-				buf = make([]float32, n)
-			}
-			if err := l.src.Read(name, r*cols, buf[:n]); err != nil {
+		l.jobs = append(l.jobs, func(b *scratch) error {
+			values := b.floats(n)
+			if err := l.src.Read(name, r*cols, values); err != nil {
 				return fmt.Errorf("load %q: %w", name, err)
 			}
-			return t.SetRows(r, buf[:n])
+			return t.SetRows(r, values)
 		})
 	}
 	return t
@@ -171,9 +180,9 @@ func (l *Loader) read() error {
 	errs := make([]error, len(l.jobs))
 	for range runtime.GOMAXPROCS(0) {
 		wait.Go(func() {
-			buf := make([]float32, rowsElements)
+			var buf scratch
 			for i := int(next.Add(1)) - 1; i < len(l.jobs); i = int(next.Add(1)) - 1 {
-				errs[i] = l.jobs[i](buf)
+				errs[i] = l.jobs[i](&buf)
 			}
 		})
 	}

@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"sort"
 	"strconv"
 	"strings"
-	"sync"
 
 	"sower/gpu/checkpoint"
 	"sower/gpu/models/seed"
@@ -40,12 +38,8 @@ type Model struct {
 	// Unknown are the tensors that the model does not use.
 	Unknown []string
 
-	// stamp changes with the files' sizes and modification times.
-	stamp string
+	stamp stamp // of the files as they were when the model was opened
 }
-
-// digests are those that this process has computed, by model, stamp and part: a launcher and its workers open the same model.
-var digests sync.Map
 
 // IsNull reports whether the model is the null one.
 func (m *Model) IsNull() bool { return m.Kind == Null }
@@ -169,23 +163,6 @@ func (m *Model) openFolder(dir string) (err error) {
 	return nil
 }
 
-// stampOf describes the files of a folder as they are now.
-func stampOf(dir string) (string, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return "", fmt.Errorf("model: %w", err)
-	}
-	var b strings.Builder
-	for _, e := range entries {
-		info, err := os.Stat(filepath.Join(dir, e.Name())) // of what a link leads to
-		if err != nil {
-			continue // not a file that could be read
-		}
-		fmt.Fprintf(&b, "%s %d %d\n", e.Name(), info.Size(), info.ModTime().UnixNano())
-	}
-	return b.String(), nil
-}
-
 func some(names []string, n int) string {
 	if len(names) <= n {
 		return strings.Join(names, ", ")
@@ -232,37 +209,6 @@ func (m *Model) check(params []seed.Param) error {
 // Check reports whether the model can encode, can detokenize, and which of its parts are missing.
 func (m *Model) Check() (encode, detokenize error) {
 	return m.check(m.Config.Encoder()), m.check(m.Config.Detokenizer())
-}
-
-// Digest is the identity of the weights that make codes. It reads every tensor once, some seconds for the full size.
-func (m *Model) Digest() (string, error) { return m.sum("encoder", m.Config.Encoder()) }
-
-// DetokenizerDigest is the identity of the weights that turn codes into embeddings.
-func (m *Model) DetokenizerDigest() (string, error) {
-	return m.sum("detokenizer", m.Config.Detokenizer())
-}
-
-func (m *Model) sum(what string, params []seed.Param) (string, error) {
-	if m.IsNull() {
-		return Null, nil
-	}
-	key := [3]string{m.Arg, m.stamp, what}
-	if d, ok := digests.Load(key); ok {
-		return d.(string), nil
-	}
-	if err := m.check(params); err != nil {
-		return "", err
-	}
-	names := make([]string, len(params))
-	for i, p := range params {
-		names[i] = p.Name
-	}
-	sort.Strings(names)
-	d, err := checkpoint.Digest(m.Source, names)
-	if err == nil {
-		digests.Store(key, d)
-	}
-	return d, err
 }
 
 // Close releases files and mappings.
