@@ -110,7 +110,7 @@ func planarRow(o, a, b, c []byte) {
 	}
 }
 
-func yccRow(o, y, cb, cr []byte) {
+func yccPlain(o, y, cb, cr []byte) {
 	cb, cr = cb[:len(y)], cr[:len(y)]
 	for i, v := range y {
 		u, w := cb[i], cr[i]

@@ -1,20 +1,12 @@
 package pixels
 
-// coefBlock is one 8x8 block of dequantized coefficients in natural order, ready for the inverse
-// DCT. Coefficients and their products are kept to 16 bits, as libjpeg-turbo's SIMD code does.
-type coefBlock struct {
-	v    [64]int32
-	size int32 // at least the sum of |v|
-	cols uint8 // bit i: column i has a coefficient below its first row
-}
+import "math/bits"
 
-// columnBit is the bit of coefBlock.cols that a coefficient at a natural position sets.
-var columnBit = func() (t [64]uint8) {
-	for i := 8; i < 64; i++ {
-		t[i] = 1 << (i & 7)
-	}
-	return t
-}()
+// coefBlock is one 8x8 block of coefficients in natural order, not dequantized.
+type coefBlock struct {
+	v       [64]int16
+	nonzero uint64 // bit i: v[i] was set to a value that is not 0; bit 0 need not be right
+}
 
 // The inverse DCT is the "accurate integer" one of libjpeg: Loeffler, Ligtenberg and Moschytz,
 // "Practical fast 1-D DCT algorithms with 11 multiplications" (ICASSP 1989), in fixed point with
@@ -46,24 +38,55 @@ const (
 const safeSize = 5900
 
 // transform writes the block's samples to dst, rows stride bytes apart, and empties the block.
-func (b *coefBlock) transform(dst []byte, stride int) {
-	switch {
-	case b.size > safeSize:
-		b.transformWide(dst, stride)
-	case b.cols == 0 && b.v[1]|b.v[2]|b.v[3]|b.v[4]|b.v[5]|b.v[6]|b.v[7] == 0:
-		v := uint64(clampSample((b.v[0]+4)>>3)) * 0x0101010101010101
-		for range 7 {
+func (b *coefBlock) transform(dst []byte, stride int, quant *[64]uint16) {
+	if b.nonzero>>1 == 0 {
+		dc := dequantize(b.v[0], quant[0])
+		if -safeSize <= dc && dc <= safeSize {
+			v := uint64(clampSample((dc+4)>>3)) * 0x0101010101010101
+			for range 7 {
+				putSamples(dst, v)
+				dst = dst[stride:]
+			}
 			putSamples(dst, v)
-			dst = dst[stride:]
+			b.v[0], b.nonzero = 0, 0
+			return
 		}
-		putSamples(dst, v)
-		b.v[0], b.size = 0, 0
-		return
-	default:
-		b.columns()
-		b.rows(dst, stride)
 	}
+	inverse(dst, stride, &b.v, quant, b.nonzero)
 	*b = coefBlock{}
+}
+
+// dequantize keeps the product to 16 bits, as libjpeg-turbo's SIMD code does.
+func dequantize(v int16, q uint16) int32 { return int32(int16(int32(v) * int32(q))) }
+
+// inversePlain is inverse without assembly.
+func inversePlain(dst []byte, stride int, coefs *[64]int16, quant *[64]uint16, nonzero uint64) {
+	if nonzero == 0 {
+		for i, v := range coefs {
+			if v != 0 {
+				nonzero |= 1 << i
+			}
+		}
+	}
+	var w [64]int32
+	size := int32(0) // at least the sum of |w|
+	for m := nonzero | 1; m != 0; m &= m - 1 {
+		i := bits.TrailingZeros64(m) & 63
+		x := dequantize(coefs[i], quant[i])
+		w[i] = x
+		size += max(x, -x)
+	}
+	// Bit i of cols: column i has a coefficient below its first row.
+	cols := nonzero >> 8
+	cols |= cols >> 32
+	cols |= cols >> 16
+	cols |= cols >> 8
+	if size > safeSize {
+		transformWide(&w, uint8(cols) != 0, dst, stride)
+		return
+	}
+	transformColumns(&w, uint8(cols))
+	transformRows(&w, dst, stride)
 }
 
 // clampSample shifts a centred sample to 0..255.
@@ -81,10 +104,9 @@ func putSamples(dst []byte, v uint64) {
 	dst[4], dst[5], dst[6], dst[7] = byte(v>>32), byte(v>>40), byte(v>>48), byte(v>>56)
 }
 
-func (b *coefBlock) columns() {
-	w := &b.v
+func transformColumns(w *[64]int32, cols uint8) {
 	for i := range 8 {
-		if b.cols>>i&1 == 0 {
+		if cols>>i&1 == 0 {
 			v := w[i] << passBits
 			w[i], w[8+i], w[16+i], w[24+i], w[32+i], w[40+i], w[48+i], w[56+i] = v, v, v, v, v, v, v, v
 			continue
@@ -118,9 +140,9 @@ func (b *coefBlock) columns() {
 	}
 }
 
-func (b *coefBlock) rows(dst []byte, stride int) {
+func transformRows(block *[64]int32, dst []byte, stride int) {
 	for y := range 8 {
-		w := b.v[8*y : 8*y+8 : 8*y+8]
+		w := block[8*y : 8*y+8 : 8*y+8]
 		z2, z3 := w[2], w[6]
 		z1 := (z2 + z3) * fix0541
 		t2 := z1 - z3*fix1847
@@ -183,26 +205,29 @@ func wide1D(w []int32, step int, shift uint) {
 	}
 }
 
-func (b *coefBlock) transformWide(dst []byte, stride int) {
+// transformWide repeats the SIMD code for any values. Without a coefficient below the first row that code multiplies by 4
+// in 16 bits, which wraps.
+func transformWide(w *[64]int32, below bool, dst []byte, stride int) {
 	for i := range 8 {
-		if b.cols != 0 {
-			wide1D(b.v[i:], 8, colShift)
+		if below {
+			wide1D(w[i:], 8, colShift)
 			continue
 		}
-		v := int32(int16(b.v[i] << passBits))
+		v := int32(int16(w[i] << passBits))
 		for y := range 8 {
-			b.v[8*y+i] = v
+			w[8*y+i] = v
 		}
 	}
 	for y := range 8 {
-		wide1D(b.v[8*y:], 1, rowShift)
+		wide1D(w[8*y:], 1, rowShift)
 		for x := range 8 {
-			dst[stride*y+x] = byte(max(-128, min(127, b.v[8*y+x])) + 128)
+			dst[stride*y+x] = byte(max(-128, min(127, w[8*y+x])) + 128)
 		}
 	}
 }
 
-// transformAll runs the inverse DCT over the collected coefficients of a multi-scan file.
+// transformAll runs the inverse DCT over the collected coefficients of a multi-scan file. A component that no scan
+// carried has a zero table and becomes mid-grey.
 func (d *jpegDecoder) transformAll() {
 	smooth := d.smoothingApplies()
 	for i := range d.comps {
@@ -213,29 +238,9 @@ func (d *jpegDecoder) transformAll() {
 		}
 		for y := range c.blocksY {
 			for x := range c.blocksX {
-				d.loadBlock(c, (*[64]int16)(c.coefs[64*(y*c.stride+x):]))
-				d.block.transform(c.plane[8*(y*8*c.stride+x):], 8*c.stride)
+				coefs := (*[64]int16)(c.coefs[64*(y*c.stride+x):])
+				inverse(c.plane[8*(y*8*c.stride+x):], 8*c.stride, coefs, &c.quant, 0)
 			}
 		}
 	}
-}
-
-// loadBlock dequantizes into d.block. A component that no scan carried has a zero table and
-// becomes mid-grey.
-func (d *jpegDecoder) loadBlock(c *component, coefs *[64]int16) {
-	b := &d.block
-	size, cols := int32(0), uint8(0)
-	for i, v := range coefs {
-		if v == 0 {
-			continue
-		}
-		x := int32(int16(int32(v) * int32(c.quant[i])))
-		b.v[i] = x
-		if x < 0 {
-			x = -x
-		}
-		size += x
-		cols |= columnBit[i]
-	}
-	b.size, b.cols = size, cols
 }

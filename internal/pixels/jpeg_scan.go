@@ -157,7 +157,7 @@ func (d *jpegDecoder) decodeOnePass() error {
 							d.readBlock(b, c, dc, ac)
 						}
 						at := 8 * ((my*v+by)*8*c.stride + mx*h + bx)
-						b.transform(c.plane[at:], 8*c.stride)
+						b.transform(c.plane[at:], 8*c.stride, &c.quant)
 					}
 				}
 			}
@@ -172,7 +172,7 @@ func (d *jpegDecoder) decodeOnePass() error {
 	return d.endScan()
 }
 
-// readBlock decodes one sequential block into b, which must be empty, with its values dequantized.
+// readBlock decodes one sequential block into b, which must be empty.
 // Damaged data cannot fail here: a pattern that is no code counts as symbol 0, and positions past
 // the end of the block go to the last one.
 func (d *jpegDecoder) readBlock(b *coefBlock, c *component, dc, ac *huffTable) {
@@ -183,13 +183,8 @@ func (d *jpegDecoder) readBlock(b *coefBlock, c *component, dc, ac *huffTable) {
 	if s := uint(r.code(dc) & 15); s > 0 {
 		c.dcPred += extend(r.take(s), s)
 	}
-	first := int32(int16(int32(int16(c.dcPred)) * int32(c.quant[0])))
-	b.v[0] = first
-	size := first
-	if size < 0 {
-		size = -size
-	}
-	cols := uint8(0)
+	b.v[0] = int16(c.dcPred)
+	nonzero := uint64(0)
 	acc, n := r.acc, r.n
 	for k := 1; k < 64; k++ {
 		if n < 32 {
@@ -219,16 +214,11 @@ func (d *jpegDecoder) readBlock(b *coefBlock, c *component, dc, ac *huffTable) {
 		n -= int(s)
 		v += ((v >> (s - 1)) - 1) & (-1<<s + 1)
 		at := naturalOrder[k] & 63
-		x := int32(int16(v * int32(c.quant[at])))
-		b.v[at] = x
-		if x < 0 {
-			x = -x
-		}
-		size += x
-		cols |= columnBit[at]
+		b.v[at] = int16(v)
+		nonzero |= 1 << at
 	}
 	r.acc, r.n = acc, n
-	b.size, b.cols = size, cols
+	b.nonzero = nonzero
 }
 
 // decodeScan reads one scan of a multi-scan file into the coefficient arrays.

@@ -140,8 +140,7 @@ func (d *jpegDecoder) smoothRow(c *component, y int, near *[5]int, bits *[64]int
 		if dcOnly {
 			w[0] = int16(estimate(q0*kernels[0].apply(&dc), q0, -1))
 		}
-		d.loadBlock(c, w)
-		d.block.transform(c.plane[8*(y*8*c.stride+x):], 8*c.stride)
+		inverse(c.plane[8*(y*8*c.stride+x):], 8*c.stride, w, &c.quant, 0)
 	}
 }
 

@@ -24,10 +24,7 @@ func (c *component) upsample(y int, buf []byte, sums []uint16) []byte {
 	case c.hs == 2 && c.vs == 2 && c.width > 2:
 		near, far := c.line(y/2), c.line(y/2-1+y&1*2)
 		sums = sums[:len(near)]
-		far = far[:len(near)]
-		for i, v := range near {
-			sums[i] = 3*uint16(v) + uint16(far[i])
-		}
+		sumRows(sums, near, far)
 		doubleSums(buf, sums)
 		return buf
 	case c.hs == 1:
@@ -43,12 +40,16 @@ func (c *component) upsample(y int, buf []byte, sums []uint16) []byte {
 	return buf
 }
 
-// doubleRow doubles a row of at least three samples: 3:1 of the nearer and the farther one.
-func doubleRow(buf, s []byte) {
-	n := len(s)
-	buf = buf[:2*n]
-	buf[0] = s[0]
-	buf[1] = byte((3*uint16(s[0]) + uint16(s[1]) + 2) >> 2)
+func sumRowsPlain(sums []uint16, near, far []byte) {
+	sums, far = sums[:len(near)], far[:len(near)]
+	for i, v := range near {
+		sums[i] = 3*uint16(v) + uint16(far[i])
+	}
+}
+
+func doubleRowPlain(buf, s []byte) {
+	buf = buf[:2*len(s)]
+	doubleRowEnds(buf, s)
 	left, mid := uint16(s[0]), uint16(s[1])
 	out := buf[2:]
 	for _, b := range s[2:] {
@@ -61,16 +62,20 @@ func doubleRow(buf, s []byte) {
 		out = out[2:]
 		left, mid = mid, right
 	}
-	buf[2*n-2] = byte((3*mid + left + 1) >> 2)
+}
+
+// doubleRowEnds makes the two outputs of each end, where there is only one neighbour.
+func doubleRowEnds(buf, s []byte) {
+	n := len(s)
+	buf[0] = s[0]
+	buf[1] = byte((3*uint16(s[0]) + uint16(s[1]) + 2) >> 2)
+	buf[2*n-2] = byte((3*uint16(s[n-1]) + uint16(s[n-2]) + 1) >> 2)
 	buf[2*n-1] = s[n-1]
 }
 
-// doubleSums doubles a row of vertical sums (3*near + far) and divides by 16.
-func doubleSums(buf []byte, s []uint16) {
-	n := len(s)
-	buf = buf[:2*n]
-	buf[0] = byte((4*s[0] + 8) >> 4)
-	buf[1] = byte((3*s[0] + s[1] + 7) >> 4)
+func doubleSumsPlain(buf []byte, s []uint16) {
+	buf = buf[:2*len(s)]
+	doubleSumsEnds(buf, s)
 	left, mid := s[0], s[1]
 	out := buf[2:]
 	for _, right := range s[2:] {
@@ -82,8 +87,14 @@ func doubleSums(buf []byte, s []uint16) {
 		out = out[2:]
 		left, mid = mid, right
 	}
-	buf[2*n-2] = byte((3*mid + left + 8) >> 4)
-	buf[2*n-1] = byte((4*mid + 7) >> 4)
+}
+
+func doubleSumsEnds(buf []byte, s []uint16) {
+	n := len(s)
+	buf[0] = byte((4*s[0] + 8) >> 4)
+	buf[1] = byte((3*s[0] + s[1] + 7) >> 4)
+	buf[2*n-2] = byte((3*s[n-1] + s[n-2] + 8) >> 4)
+	buf[2*n-1] = byte((4*s[n-1] + 7) >> 4)
 }
 
 // blendRows makes a row between two rows, 3:1.

@@ -10,6 +10,8 @@
 // blending, because Image.open(...).convert("RGB") does neither.
 package pixels
 
+//go:generate sh -c "cd gen && go run . -out ../kernels_amd64.s -stubs ../stubs_amd64.go -pkg pixels"
+
 import (
 	"errors"
 	"fmt"

@@ -25,6 +25,12 @@ type axis struct {
 	first   []int
 	count   []int
 	weights []int64
+
+	// The same for the vector kernels, see pack.
+	packed bool
+	span   int // taps per output, even
+	start  []int32
+	parts  []int16
 }
 
 func cubic(x float64) float64 {
@@ -64,7 +70,7 @@ func (ax *axis) set(in, out int, f Filter) {
 	if ax.in == in && ax.out == out && ax.filter == f {
 		return
 	}
-	ax.in, ax.out, ax.filter = in, out, f
+	ax.in, ax.out, ax.filter, ax.packed = in, out, f, false
 	kernel, radius := f.kernel()
 	scale := float64(in) / float64(out)
 	wide := max(scale, 1) // reducing widens the kernel to the source step
@@ -109,7 +115,8 @@ type resizer struct {
 }
 
 func (r *resizer) heldBytes() int {
-	return 8*(cap(r.pair)+cap(r.mid)+cap(r.acc)+cap(r.h.weights)+cap(r.v.weights)) + cap(r.rows)
+	return 8*(cap(r.pair)+cap(r.mid)+cap(r.acc)+cap(r.h.weights)+cap(r.v.weights)) + cap(r.rows) +
+		2*(cap(r.h.parts)+cap(r.v.parts))
 }
 
 // clamp8 ends a sum: drops the fraction and clamps.
@@ -167,6 +174,10 @@ func (r *resizer) run(dst, src []byte, w, h, ow, oh int, f Filter) {
 
 // allRows runs the horizontal pass over n rows, two at a time.
 func (r *resizer) allRows(dst, src []byte, w, ow, n int) {
+	if avx2 && n >= 4 && r.h.pack(true) {
+		r.rowsByFour(dst, src, n)
+		return
+	}
 	for y := 0; y < n; y += 2 {
 		z := min(y+1, n-1) // an odd last row is paired with itself
 		r.horizontal(dst[3*ow*y:][:3*ow], dst[3*ow*z:][:3*ow], src[3*w*y:][:3*w], src[3*w*z:][:3*w])
@@ -177,6 +188,10 @@ func (r *resizer) allRows(dst, src []byte, w, ow, n int) {
 func (r *resizer) horizontalFirst(dst, src []byte, w int) {
 	ow, oh := r.h.out, r.v.out
 	y0, y1 := r.v.first[0], r.v.first[oh-1]+r.v.count[oh-1] // the source rows that are read
+	if avx2 && 3*ow >= 32 && y1-y0 >= 4 && r.h.pack(true) && r.v.pack(false) {
+		r.bothByVector(dst, src, y0, y1)
+		return
+	}
 	half := (3*ow + 1) / 2
 	r.mid = sized(r.mid, half*(y1-y0))
 	r.rows = sized(r.rows, 2*3*ow)
@@ -196,6 +211,12 @@ func (r *resizer) horizontalFirst(dst, src []byte, w int) {
 // verticalBytes runs the vertical pass over a whole picture of width w.
 func (r *resizer) verticalBytes(dst, src []byte, w int) {
 	n := 3 * w
+	if avx2 && n >= 32 && r.v.pack(false) {
+		for y := range r.v.out {
+			r.columns(dst[n*y:][:n], src, 0, y)
+		}
+		return
+	}
 	half := (n + 1) / 2
 	r.acc = sized(r.acc, half)
 	acc := r.acc

@@ -204,15 +204,19 @@ func webpColor(out []byte, stride int, m *image.YCbCr, w, h int) {
 		far := max(0, min(ch-1, near-1+y&1*2))
 		webpUpsample(u, m.Cb[near*m.CStride:][:cw], m.Cb[far*m.CStride:][:cw], w)
 		webpUpsample(v, m.Cr[near*m.CStride:][:cw], m.Cr[far*m.CStride:][:cw], w)
-		o := out[y*stride:][:3*w]
-		for x, l := range m.Y[y*m.YStride:][:w] {
-			luma := int32(l) * 19077 >> 8
-			cb, cr := int32(u[x]), int32(v[x])
-			o[0] = clampWebP(luma + cr*26149>>8 - 14234)
-			o[1] = clampWebP(luma - cb*6419>>8 - cr*13320>>8 + 8708)
-			o[2] = clampWebP(luma + cb*33050>>8 - 17685)
-			o = o[3:]
-		}
+		webpColorRow(out[y*stride:][:3*w], m.Y[y*m.YStride:][:w], u[:w], v[:w])
+	}
+}
+
+func webpColorPlain(o, y, u, v []byte) {
+	u, v = u[:len(y)], v[:len(y)]
+	for x, l := range y {
+		luma := int32(l) * 19077 >> 8
+		cb, cr := int32(u[x]), int32(v[x])
+		o[0] = clampWebP(luma + cr*26149>>8 - 14234)
+		o[1] = clampWebP(luma - cb*6419>>8 - cr*13320>>8 + 8708)
+		o[2] = clampWebP(luma + cb*33050>>8 - 17685)
+		o = o[3:]
 	}
 }
 
@@ -230,15 +234,20 @@ func webpUpsample(o, near, far []byte, w int) {
 	n := len(near)
 	far = far[:n]
 	o[0] = byte((3*int(near[0]) + int(far[0]) + 2) >> 2)
+	webpBetween(o[1:], near, far)
+	if w&1 == 0 {
+		o[w-1] = byte((3*int(near[n-1]) + int(far[n-1]) + 2) >> 2)
+	}
+}
+
+func webpBetweenPlain(o, near, far []byte) {
+	far = far[:len(near)]
 	a, c := int(near[0]), int(far[0])
-	for i := 1; i < n; i++ {
+	for i := 1; i < len(near); i++ {
 		b, d := int(near[i]), int(far[i])
 		sum := a + b + c + d + 8
-		o[2*i-1] = byte(((sum+2*(b+c))>>3 + a) >> 1)
-		o[2*i] = byte(((sum+2*(a+d))>>3 + b) >> 1)
+		o[2*i-2] = byte(((sum+2*(b+c))>>3 + a) >> 1)
+		o[2*i-1] = byte(((sum+2*(a+d))>>3 + b) >> 1)
 		a, c = b, d
-	}
-	if w&1 == 0 {
-		o[w-1] = byte((3*a + c + 2) >> 2)
 	}
 }
