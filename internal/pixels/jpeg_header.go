@@ -31,7 +31,7 @@ const (
 
 // naturalOrder maps zigzag positions to row-major ones. The 16 entries past the end catch run
 // lengths that overshoot in damaged data; libjpeg puts those coefficients in the last place.
-var naturalOrder = [64 + 16]uint8{
+var naturalOrder = [128]uint8{
 	0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5,
 	12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21, 28,
 	35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51,

@@ -3,17 +3,39 @@ package pixels
 import "encoding/binary"
 
 // lookBits is the width of the direct lookup: most codes of real files are at most this long.
-const lookBits = 9
+const lookBits = 10
 
-// huffTable decodes one Huffman code. look answers codes up to lookBits long: length<<8 | symbol,
-// or 0 for longer ones, which are found by comparing with the largest code of each length.
+// A codeEntry is what a code stands for: its symbol, its length, and the length together with the extra bits that a
+// symbol of a sequential scan asks for. One shift by the latter leads to the next code.
+type codeEntry uint32
+
+func newEntry(symbol uint8, length uint) codeEntry {
+	return codeEntry(symbol)<<16 | codeEntry(length)<<8 | codeEntry(length+uint(symbol&15))
+}
+
+func (e codeEntry) symbol() uint8 { return uint8(e >> 16) }
+func (e codeEntry) run() int      { return int(e >> 20) }
+func (e codeEntry) size() uint    { return uint(e>>16) & 15 }
+func (e codeEntry) length() uint  { return uint(e>>8) & 63 }
+func (e codeEntry) total() uint   { return uint(e) & 63 }
+
+// value is the signed number in the extra bits, T.81 figure F.12. acc begins with the code; the size is not 0.
+func (e codeEntry) value(acc uint64) int32 {
+	s := e.size()
+	t := acc << e.length()
+	// All ones below s when the top bit is 0, which marks a negative value.
+	return int32(t>>(-s&63)) + int32(^int64(t)>>63)&(-1<<s+1)
+}
+
+// huffTable decodes one Huffman code. look answers codes up to lookBits long and is 0 for longer ones, which are found
+// by comparing with the largest code of each length.
 type huffTable struct {
 	defined bool
 	counts  [16]uint8
 	symbols [256]uint8
 
 	built  bool
-	look   [1 << lookBits]uint16
+	look   [1 << lookBits]codeEntry
 	limit  [18]int32 // limit[l]: largest code of l bits, -1 for none; [17] ends every search
 	offset [17]int32 // index of a code's symbol minus the code
 }
@@ -45,7 +67,7 @@ func (t *huffTable) build(isDC bool) bool {
 	if t.built {
 		return true
 	}
-	t.look = [1 << lookBits]uint16{}
+	t.look = [1 << lookBits]codeEntry{}
 	code, p := int32(0), int32(0)
 	for l := 1; l <= 16; l++ {
 		c := int32(t.counts[l-1])
@@ -59,7 +81,7 @@ func (t *huffTable) build(isDC bool) bool {
 						return false
 					}
 					for k := range 1 << (lookBits - l) {
-						t.look[at+k] = uint16(l)<<8 | uint16(t.symbols[p+i])
+						t.look[at+k] = newEntry(t.symbols[p+i], uint(l))
 					}
 				}
 			}
@@ -100,17 +122,23 @@ func (b *bitReader) overrun() bool { return b.n < b.pad }
 
 // fill makes at least 48 bits available. The common case takes eight bytes at once.
 func (b *bitReader) fill() {
-	if b.pos+8 <= len(b.data) {
-		w := binary.BigEndian.Uint64(b.data[b.pos:])
-		// A byte of w is ff where ^w has a zero byte.
-		if (^w-0x0101010101010101)&w&0x8080808080808080 == 0 && b.marker == 0 {
-			b.acc |= w >> uint(b.n&63)
-			b.pos += (63 - b.n) >> 3
-			b.n |= 56
-			return
-		}
+	if w, ok := b.eight(); ok {
+		b.acc |= w >> uint(b.n&63)
+		b.pos += (63 - b.n) >> 3
+		b.n |= 56
+		return
 	}
 	b.fillSlow()
+}
+
+// eight returns the next eight bytes, if they are there and none of them needs a look.
+func (b *bitReader) eight() (w uint64, ok bool) {
+	if b.pos > len(b.data)-8 {
+		return 0, false
+	}
+	w = binary.BigEndian.Uint64(b.data[b.pos:])
+	// A byte of w is ff where ^w has a zero byte.
+	return w, (^w-0x0101010101010101)&w&0x8080808080808080 == 0 && b.marker == 0
 }
 
 // fillSlow takes byte after byte, removes stuffing and stops at a marker. Several ff followed by 0
@@ -173,25 +201,30 @@ func (b *bitReader) bit() bool {
 // that is no code consumes 17 bits and counts as symbol 0, as in libjpeg.
 func (b *bitReader) code(t *huffTable) uint8 {
 	if e := t.look[b.acc>>(64-lookBits)]; e != 0 {
-		b.acc <<= e >> 8
-		b.n -= int(e >> 8)
-		return uint8(e)
+		b.acc <<= e.length()
+		b.n -= int(e.length())
+		return e.symbol()
 	}
 	return b.longCode(t)
 }
 
 func (b *bitReader) longCode(t *huffTable) uint8 {
+	e := t.long(b.acc)
+	b.acc <<= e.length()
+	b.n -= int(e.length())
+	return e.symbol()
+}
+
+// long finds the code at the top of acc, which is longer than lookBits.
+func (t *huffTable) long(acc uint64) codeEntry {
 	l := lookBits + 1
-	for int32(b.acc>>uint(64-l)) > t.limit[l] {
+	for int32(acc>>uint(64-l)) > t.limit[l] {
 		l++
 	}
-	v := int32(b.acc >> uint(64-l))
-	b.acc <<= uint(l)
-	b.n -= l
 	if l > 16 {
-		return 0
+		return newEntry(0, uint(l))
 	}
-	return t.symbols[uint8(v+t.offset[l])]
+	return newEntry(t.symbols[uint8(int32(acc>>uint(64-l))+t.offset[l])], uint(l))
 }
 
 // extend turns s extra bits into a signed value (T.81 figure F.12), s >= 1.

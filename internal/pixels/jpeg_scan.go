@@ -188,34 +188,35 @@ func (d *jpegDecoder) readBlock(b *coefBlock, c *component, dc, ac *huffTable) {
 	acc, n := r.acc, r.n
 	for k := 1; k < 64; k++ {
 		if n < 32 {
-			r.acc, r.n = acc, n
-			r.fill()
-			acc, n = r.acc, r.n
+			// The common case of fill, with everything in registers.
+			w, ok := r.eight()
+			if ok {
+				acc |= w >> uint(n&63)
+				r.pos += (63 - n) >> 3
+				n |= 56
+			} else {
+				r.acc, r.n = acc, n
+				r.fillSlow()
+				acc, n = r.acc, r.n
+			}
 		}
-		e := uint(ac.look[acc>>(64-lookBits)])
+		e := ac.look[acc>>(64-lookBits)]
 		if e == 0 {
-			r.acc, r.n = acc, n
-			e = uint(r.longCode(ac))
-			acc, n = r.acc, r.n
-		} else {
-			acc <<= (e >> 8) & 63
-			n -= int(e >> 8)
+			e = ac.long(acc)
 		}
-		s := e & 15
-		k += int(e>>4) & 15
-		if s == 0 {
-			if e&0xf0 != 0xf0 {
+		at := acc
+		acc <<= e.total()
+		n -= int(e.total())
+		k += e.run()
+		if e.size() == 0 {
+			if e.run() != 15 {
 				break
 			}
 			continue
 		}
-		v := int32(acc >> (64 - s))
-		acc <<= s
-		n -= int(s)
-		v += ((v >> (s - 1)) - 1) & (-1<<s + 1)
-		at := naturalOrder[k] & 63
-		b.v[at] = int16(v)
-		nonzero |= 1 << at
+		to := naturalOrder[k&127] & 63
+		b.v[to] = int16(e.value(at))
+		nonzero |= 1 << to
 	}
 	r.acc, r.n = acc, n
 	b.nonzero = nonzero
