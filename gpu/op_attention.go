@@ -33,8 +33,8 @@ func (p *Pass) Attention(q, k, v *Tensor, heads int, mask Mask) *Tensor {
 	d := e / heads
 	args := driver.AttentionArgs{Y: byHead(y, d), Q: byHead(q, d), K: byHead(k, d), V: byHead(v, d), Batch: b, Heads: heads,
 		Tq: tq, Tk: tk, Width: d, Scale: float32(1 / math.Sqrt(float64(d))), Causal: bool(mask)}
-	if p.attend != nil {
-		p.fail("attention", p.attend.Attention(args), q, k, v)
+	if p.fuse {
+		p.fail("attention", p.stream.Attention(args), q, k, v)
 	} else {
 		p.composedAttention(args)
 	}

@@ -31,7 +31,7 @@ func (p *Pass) MatMul(x, b *Tensor, transpose Transposition) *Tensor {
 		shape[last] = b.Dim(0)
 		y := p.alloc("matmul", F32, shape...)
 		if p.err == nil {
-			p.fail("matmul", p.stream.MatMul(y.view(), x.view(), x.rows(), b.matrix), x, b)
+			p.fail("matmul", p.stream.MatMul(y.view(), y.cols(), x.view(), x.rows(), b.matrix), x, b)
 		}
 		return y
 	}

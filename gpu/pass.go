@@ -19,8 +19,8 @@ const Inference Mode = 0
 type Pass struct {
 	dev    *Device
 	stream driver.Stream
-	linear driver.Linear    // nil if the stream cannot, or must not, fuse
-	attend driver.Attention // nil likewise
+	linear driver.Linear // nil if the stream cannot, or must not, fuse
+	fuse   bool          // attention, too
 	err    error
 	closed bool
 
@@ -67,7 +67,7 @@ func (d *Device) NewPass(_ Mode) *Pass {
 	}
 	if !d.composed {
 		p.linear, _ = p.stream.(driver.Linear)
-		p.attend, _ = p.stream.(driver.Attention)
+		p.fuse = true
 	}
 	return p
 }

@@ -72,21 +72,18 @@ type profiled struct {
 type profiledFused struct {
 	profiled
 	linear driver.Linear
-	attend driver.Attention
 }
 
 func (p *Profile) stream(s driver.Stream) driver.Stream {
-	linear, ok := s.(driver.Linear)
-	attend, too := s.(driver.Attention)
-	if ok && too {
-		return &profiledFused{profiled{s, p}, linear, attend}
+	if linear, ok := s.(driver.Linear); ok {
+		return &profiledFused{profiled{s, p}, linear}
 	}
 	return &profiled{s, p}
 }
 
-func (s *profiled) MatMul(y, x driver.View, m int, w driver.Matrix) error {
-	defer s.profile.since("matmul", time.Now(), m*(y.N/max(m, 1))*(x.N/max(m, 1)))
-	return s.Stream.MatMul(y, x, m, w)
+func (s *profiled) MatMul(y driver.View, stride int, x driver.View, m int, w driver.Matrix) error {
+	defer s.profile.since("matmul", time.Now(), m*min(stride, y.N)*(x.N/max(m, 1)))
+	return s.Stream.MatMul(y, stride, x, m, w)
 }
 
 func (s *profiled) BatchMatMul(a driver.BatchMatMul) error {
@@ -147,7 +144,7 @@ func (s *profiledFused) Linear(y, x driver.View, m int, w driver.Matrix, bias dr
 	return s.linear.Linear(y, x, m, w, bias, f, apply, residual)
 }
 
-func (s *profiledFused) Attention(a driver.AttentionArgs) error {
+func (s *profiled) Attention(a driver.AttentionArgs) error {
 	defer s.profile.since("attention", time.Now(), 2*a.Batch*a.Heads*a.Tq*a.Tk*a.Width)
-	return s.attend.Attention(a)
+	return s.Stream.Attention(a)
 }

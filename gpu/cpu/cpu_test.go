@@ -62,7 +62,7 @@ func TestSameBits(t *testing.T) {
 		}
 		s, _ := d.NewStream()
 		x, y := floatsOn(t, d, values(m*c)), floatsOn(t, d, make([]float32, m*n))
-		if err := s.MatMul(y, x, m, w); err != nil {
+		if err := s.MatMul(y, n, x, m, w); err != nil {
 			t.Fatal(err)
 		}
 		if first == nil {

@@ -51,7 +51,7 @@ func (d *device) NewMatrix(rows, cols int, exact bool) (driver.Matrix, error) {
 }
 
 func (d *device) NewStream() (driver.Stream, error) {
-	return &stream{pool: d.pool, kernels: d.kernels}, nil
+	return &stream{pool: d.pool, kernels: d.kernels, exact: d.exact}, nil
 }
 
 func (d *device) Close() error {
@@ -64,6 +64,7 @@ type stream struct {
 	memory
 	pool    *pool
 	kernels *kernels // for products of activations
+	exact   *kernels // for those of gradients
 	self    worker   // the caller's scratch memory
 	job     job
 	// The operation in progress. They are fields, so that starting one allocates nothing.
@@ -73,7 +74,11 @@ type stream struct {
 	attend   attentionTask
 	rows     rowsTask
 	nearest  nearestTask
+	ranges   rangeTask
+	grads    attentionGradTask
+	input    inputTask
 	packed   []float32 // rows of x, packed for multiply
+	partial  []float32 // gradients of heads that share keys
 }
 
 // run gives a task of n pieces to the threads, or only to the caller if it is too small to share.

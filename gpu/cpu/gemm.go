@@ -29,11 +29,23 @@ func kStep(p, steps int) int {
 	return kBlock
 }
 
-// multiplyBlock writes c = rows [i0, i1) of packed a times columns [j0, j1) of panels b. c begins at row 0 and column 0; a
+// multiplyBlock writes c = rows [i0, i1) of packed a times columns [j0, j1) of panels b, or adds that to c. c begins at row 0 and column 0; a
 // group of rows begins at i0 and a panel at j0.
-func (w *worker) multiplyBlock(k *kernels, c []float32, stride int, a []float32, i0, i1 int, b []float32, j0, j1, steps int) {
-	for p := 0; p < steps; {
-		kc := kStep(p, steps)
+func (w *worker) multiplyBlock(k *kernels, c []float32, stride int, a []float32, i0, i1 int, b []float32, j0, j1, steps int,
+	accumulate bool) {
+	w.multiplySpan(k, c, stride, a, steps, i0, i1, b, steps, j0, j1, 0, steps, true, accumulate)
+}
+
+// multiplySpan is multiplyBlock for steps [from, to) of k, rows of a and panels of b having room for different numbers of
+// them. Unless their blocks are to be balanced, they begin at multiples of kBlock: then leaving out steps whose elements
+// of a are 0 changes no bit.
+func (w *worker) multiplySpan(k *kernels, c []float32, stride int, a []float32, aSteps, i0, i1 int, b []float32, steps, j0, j1, from, to int,
+	balanced, accumulate bool) {
+	for p := from; p < to; {
+		kc := min(kBlock-p%kBlock, to-p)
+		if balanced {
+			kc = kStep(p, to)
+		}
 		for j := j0; j < j1; j += k.width {
 			panel := b[j*steps+p*k.width:][:kc*k.width]
 			var next []float32
@@ -46,20 +58,20 @@ func (w *worker) multiplyBlock(k *kernels, c []float32, stride int, a []float32,
 			}
 			for i := i0; i < i1; {
 				h := k.height(i1 - i)
-				rows := a[i*steps+p*h:][:kc*h]
+				rows := a[i*aSteps+p*h:][:kc*h]
 				if cols == k.width || cols == k.width/2 {
-					k.tile(h, vectors, kc/4, rows, panel, c[i*stride+j:], stride, p > 0, next)
+					k.tile(h, vectors, kc/4, rows, panel, c[i*stride+j:], stride, p > from || accumulate, next)
 				} else {
 					edge := w.edge[:]
 					k.tile(h, vectors, kc/4, rows, panel, edge, k.width, false, next)
 					for r := range h {
-						to, from := c[(i+r)*stride+j:][:cols], edge[r*k.width:][:cols]
-						if p == 0 {
-							copy(to, from)
+						row, sums := c[(i+r)*stride+j:][:cols], edge[r*k.width:][:cols]
+						if p == from && !accumulate {
+							copy(row, sums)
 							continue
 						}
-						for q := range to {
-							to[q] += from[q]
+						for q, v := range sums {
+							row[q] += v
 						}
 					}
 				}
@@ -108,6 +120,7 @@ func (t *packTask) run(w *worker) {
 type multiplyTask struct {
 	pieces
 	y, x           []float32 // x packed
+	stride         int       // elements from row to row of y
 	m, rows, cols  int       // rows and cols of a block
 	w              *matrix
 	bias, residual []float32 // nil if there is none
@@ -120,12 +133,12 @@ func (t *multiplyTask) run(w *worker) {
 	for i, ok := t.take(); ok; i, ok = t.take() {
 		i0, j0 := i%down*t.rows, i/down*t.cols
 		i1, j1 := min(i0+t.rows, t.m), min(j0+t.cols, t.w.rows)
-		w.multiplyBlock(t.w.kernels, t.y, t.w.rows, t.x, i0, i1, t.w.panels, j0, j1, t.w.k)
+		w.multiplyBlock(t.w.kernels, t.y, t.stride, t.x, i0, i1, t.w.panels, j0, j1, t.w.k, false)
 		if t.bias == nil && !t.apply && t.residual == nil {
 			continue
 		}
 		for r := i0; r < i1; r++ { // while the block is in the cache
-			row := t.y[r*t.w.rows+j0 : r*t.w.rows+j1]
+			row := t.y[r*t.stride+j0 : r*t.stride+j1]
 			if t.bias != nil {
 				addRow(row, row, t.bias[j0:j1])
 			}
@@ -139,26 +152,33 @@ func (t *multiplyTask) run(w *worker) {
 	}
 }
 
-func (s *stream) MatMul(y, x driver.View, m int, w driver.Matrix) error {
-	return s.Linear(y, x, m, w, driver.View{}, 0, false, driver.View{})
+func (s *stream) MatMul(y driver.View, stride int, x driver.View, m int, w driver.Matrix) error {
+	return s.linear(y, stride, x, m, w.(*matrix), driver.View{}, 0, false, driver.View{})
 }
 
 func (s *stream) Linear(y, x driver.View, m int, w driver.Matrix, bias driver.View, f driver.Func, apply bool,
 	residual driver.View) error {
-	weight := w.(*matrix)
-	share := m*weight.rows*weight.cols >= small
-	if need := m * weight.k; cap(s.packed) < need {
+	return s.linear(y, w.(*matrix).rows, x, m, w.(*matrix), bias, f, apply, residual)
+}
+
+// packAll packs m rows of k elements into s.pack.dst.
+func (s *stream) packAll(kernels *kernels, x []float32, m, k, steps int, share bool) {
+	if need := m * steps; cap(s.packed) < need {
 		s.packed = aligned(need)
 	}
-	tallest := weight.heights[0]
-	s.pack.kernels, s.pack.dst, s.pack.src = weight.kernels, s.packed[:m*weight.k], floats(x)
-	s.pack.k, s.pack.m = weight.cols, m
-	s.pack.step = max(tallest, min(rowBlock, roundUp(m/(2*s.pool.threads), tallest)))
-	s.pack.set((m + s.pack.step - 1) / s.pack.step)
-	s.run(&s.pack, s.pack.n, share)
+	t, tallest := &s.pack, kernels.heights[0]
+	t.kernels, t.dst, t.src, t.k, t.m = kernels, s.packed[:m*steps], x, k, m
+	t.step = max(tallest, min(rowBlock, roundUp(m/(2*s.pool.threads), tallest)))
+	t.set((m + t.step - 1) / t.step)
+	s.run(t, t.n, share)
+}
 
+func (s *stream) linear(y driver.View, stride int, x driver.View, m int, weight *matrix, bias driver.View, f driver.Func, apply bool,
+	residual driver.View) error {
+	share := m*weight.rows*weight.cols >= small
+	s.packAll(weight.kernels, floats(x), m, weight.cols, weight.k, share)
 	t := &s.multiply
-	t.y, t.x, t.m, t.w = floats(y), s.pack.dst, m, weight
+	t.y, t.stride, t.x, t.m, t.w = floats(y), stride, s.pack.dst, m, weight
 	t.bias, t.residual, t.f, t.apply = nil, nil, f, apply
 	if bias.Buf != nil {
 		t.bias = floats(bias)
@@ -195,8 +215,12 @@ func (t *batchTask) run(w *worker) {
 		p.panels(panels, b, t.B.Row, j0, n, t.K, t.TransposeB)
 		for i0 := 0; i0 < t.M; i0 += rowBlock {
 			m := min(rowBlock, t.M-i0)
-			p.rows(rows, a[i0*t.A.Row:], t.A.Row, m, t.K)
-			w.multiplyBlock(t.kernels, c[i0*t.C.Row+j0:], t.C.Row, rows, 0, m, panels, 0, n, steps)
+			if t.TransposeA {
+				p.columnsAsRows(rows, a[i0:], t.A.Row, m, t.K)
+			} else {
+				p.rows(rows, a[i0*t.A.Row:], t.A.Row, m, t.K)
+			}
+			w.multiplyBlock(t.kernels, c[i0*t.C.Row+j0:], t.C.Row, rows, 0, m, panels, 0, n, steps, t.Accumulate)
 		}
 	}
 }
@@ -204,6 +228,9 @@ func (t *batchTask) run(w *worker) {
 func (s *stream) BatchMatMul(a driver.BatchMatMul) error {
 	t := &s.batch
 	t.kernels, t.BatchMatMul = s.kernels, a
+	if a.TransposeA || a.Accumulate {
+		t.kernels = s.exact
+	}
 	t.set(a.Batch * a.Heads * ((a.N + colBlock - 1) / colBlock))
 	s.run(t, t.n, a.Batch*a.Heads*a.M*a.N*a.K >= small)
 	return nil

@@ -55,12 +55,12 @@ func rounded(v []float32, bf16 bool) []float32 {
 
 func (plainStream) Close() error { return nil }
 
-func (plainStream) MatMul(y, x driver.View, m int, w driver.Matrix) error {
+func (plainStream) MatMul(y driver.View, stride int, x driver.View, m int, w driver.Matrix) error {
 	weight := w.(*plainMatrix)
 	to, from := floats(y), rounded(floats(x), weight.bf16)
 	for i := range m {
 		for j := range weight.rows {
-			to[i*weight.rows+j] = float32(dot(from[i*weight.cols:][:weight.cols], weight.values[j*weight.cols:]))
+			to[i*stride+j] = float32(dot(from[i*weight.cols:][:weight.cols], weight.values[j*weight.cols:]))
 		}
 	}
 	return nil
@@ -78,16 +78,25 @@ func (s plainStream) BatchMatMul(p driver.BatchMatMul) error {
 	for batch := range p.Batch {
 		for head := range p.Heads {
 			a, b, c := strided(p.A, batch, head), strided(p.B, batch, head), strided(p.C, batch, head)
-			a, b = rounded(a, s.bf16), rounded(b, s.bf16)
+			if s.bf16 && !p.TransposeA && !p.Accumulate {
+				a, b = rounded(a, true), rounded(b, true)
+			}
 			row, col := p.B.Row, 1 // steps of b along k and n
 			if p.TransposeB {
 				row, col = col, row
 			}
+			down, right := p.A.Row, 1 // steps of a along m and k
+			if p.TransposeA {
+				down, right = right, down
+			}
 			for i := range p.M {
 				for j := range p.N {
 					sum := 0.0
+					if p.Accumulate {
+						sum = float64(c[i*p.C.Row+j])
+					}
 					for k := range p.K {
-						sum += float64(a[i*p.A.Row+k]) * float64(b[k*row+j*col])
+						sum += float64(a[i*down+k*right]) * float64(b[k*row+j*col])
 					}
 					c[i*p.C.Row+j] = float32(sum)
 				}
@@ -112,6 +121,8 @@ func (plainStream) Apply(f driver.Func, y, x driver.View) error {
 		tanhPlain(floats(y), floats(x))
 	case driver.ReLU:
 		reluPlain(floats(y), floats(x))
+	case driver.SiLU:
+		siluPlain(floats(y), floats(x))
 	}
 	return nil
 }

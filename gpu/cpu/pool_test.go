@@ -86,7 +86,7 @@ func TestConcurrentStreams(t *testing.T) {
 		defer s.Close()
 		y := floatsOn(t, d, make([]float32, m*n))
 		for range 20 {
-			if err := s.MatMul(y, floatsOn(t, d, x), m, w); err != nil {
+			if err := s.MatMul(y, n, floatsOn(t, d, x), m, w); err != nil {
 				t.Error(err)
 			}
 		}
@@ -148,7 +148,7 @@ func BenchmarkGEMM(b *testing.B) {
 					s, _ := d.NewStream()
 					x, y := floatsOn(b, d, make([]float32, m*c)), floatsOn(b, d, make([]float32, m*n))
 					for b.Loop() {
-						_ = s.MatMul(y, x, m, w)
+						_ = s.MatMul(y, n, x, m, w)
 					}
 					b.ReportMetric(2*float64(m)*float64(n)*float64(c)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
 				})

@@ -97,6 +97,8 @@ func applyRow(f driver.Func, y, x []float32) {
 		tanhRow(y, x)
 	case driver.ReLU:
 		reluPlain(y, x)
+	case driver.SiLU:
+		siluPlain(y, x)
 	}
 }
 
@@ -142,7 +144,7 @@ func (t *nearestTask) run(w *worker) {
 			}
 		}
 		for j := 0; j < t.table.rows; j += width {
-			w.multiplyBlock(t.table.kernels, dot, width, packed, 0, h, t.table.panels[j*steps:], 0, width, steps)
+			w.multiplyBlock(t.table.kernels, dot, width, packed, 0, h, t.table.panels[j*steps:], 0, width, steps, false)
 			norms := t.norms[j:min(j+width, len(t.norms))]
 			for r := range h {
 				for q, norm := range norms {

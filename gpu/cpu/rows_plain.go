@@ -59,3 +59,9 @@ func layerNormPlain(y, x, weight, bias []float32, eps float32) {
 		y[i] = float32((float64(v)-mean)*factor*float64(weight[i]) + float64(bias[i]))
 	}
 }
+
+func siluPlain(y, x []float32) {
+	for i, v := range x {
+		y[i] = float32(float64(v) / (1 + math.Exp(-float64(v))))
+	}
+}

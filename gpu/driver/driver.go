@@ -89,6 +89,8 @@ type Stream interface {
 	Elementwise
 	Rows
 	Lookups
+	Decoders
+	Gradients
 	// Sync returns when everything so far is done, with the first error of what ran later than its call.
 	Sync() error
 	Close() error
@@ -110,18 +112,19 @@ type Transfers interface {
 
 // Products are the matrix multiplications.
 type Products interface {
-	// MatMul writes y [m rows] = x [m cols]·wᵀ.
-	MatMul(y, x View, m int, w Matrix) error
+	// MatMul writes y [m rows] = x [m cols]·wᵀ. Rows of y lie stride elements apart, which is rows or more.
+	MatMul(y View, stride int, x View, m int, w Matrix) error
 	// BatchMatMul multiplies many small matrices.
 	BatchMatMul(BatchMatMul) error
 }
 
-// BatchMatMul is C [M N] = A [M K]·B [K N], or A·Bᵀ with B [N K] if TransposeB, for each of Batch x Heads.
+// BatchMatMul is C [M N] = A [M K]·B [K N] for each of Batch x Heads; A is [K M] if TransposeA, B [N K] if TransposeB, not
+// both. With Accumulate the product is added to C. TransposeA and Accumulate are always of float32.
 type BatchMatMul struct {
-	C, A, B      Strided
-	Batch, Heads int
-	M, N, K      int
-	TransposeB   bool
+	C, A, B                            Strided
+	Batch, Heads                       int
+	M, N, K                            int
+	TransposeA, TransposeB, Accumulate bool
 }
 
 // Func is an elementwise function.
@@ -132,9 +135,10 @@ const (
 	GELU Func = iota // x·Φ(x), the exact (erf) form
 	Tanh
 	ReLU // max(x, 0)
+	SiLU // x/(1+exp(-x))
 )
 
-func (f Func) String() string { return [...]string{"GELU", "Tanh", "ReLU"}[f] }
+func (f Func) String() string { return [...]string{"GELU", "Tanh", "ReLU", "SiLU"}[f] }
 
 // Elementwise operations; results may be operands.
 type Elementwise interface {
@@ -171,17 +175,23 @@ type Linear interface {
 	Linear(y, x View, m int, w Matrix, bias View, f Func, apply bool, residual View) error
 }
 
-// Attention is an optional ability of a Stream: BatchMatMul, Softmax, BatchMatMul without the scores in memory.
-type Attention interface {
-	Attention(AttentionArgs) error
-}
-
 // AttentionArgs is Y [Tq D] = softmax(Scale·Q [Tq D]·Kᵀ [D Tk])·V [Tk D] for each of Batch x Heads. Causal: query i sees
-// keys 0 to Tk-Tq+i.
+// keys 0 to Tk-Tq+i, and with Starts, I32 [Batch Tq], only those from Starts[i] on; a query that sees none gets zeros.
+// Heads share keys and values in groups of Heads/KVHeads.
 type AttentionArgs struct {
 	Y, Q, K, V    Strided
 	Batch, Heads  int
+	KVHeads       int // 0: Heads
 	Tq, Tk, Width int // Width: elements of one head
 	Scale         float32
 	Causal        bool
+	Starts        View // no buffer: all 0
+}
+
+// KeyHead is the head of K and V that head h reads.
+func (a *AttentionArgs) KeyHead(h int) int {
+	if a.KVHeads == 0 {
+		return h
+	}
+	return h / (a.Heads / a.KVHeads)
 }

@@ -27,7 +27,7 @@ func matMul(s *suite) {
 		packed := s.matrix(n, k, w)
 		run := func(x []float32) []float32 {
 			y := s.empty(len(x) / k * n)
-			s.must(s.MatMul(y, s.put(x), len(x)/k, packed))
+			s.must(s.MatMul(y, n, s.put(x), len(x)/k, packed))
 			return s.get(y)
 		}
 		y := run(x)
@@ -74,14 +74,14 @@ func setRows(s *suite) {
 	const rows, cols, m = 64*2 + 21, 37, 9
 	x, w := s.put(s.values(m*cols)), s.values(rows*cols)
 	whole, parts := s.empty(m*rows), s.empty(m*rows)
-	s.must(s.MatMul(whole, x, m, s.matrix(rows, cols, w)))
+	s.must(s.MatMul(whole, rows, x, m, s.matrix(rows, cols, w)))
 	p, err := s.dev.NewMatrix(rows, cols, false)
 	s.must(err)
 	defer p.Free()
 	for _, r := range [][2]int{{128, rows}, {0, 64}, {64, 128}} {
 		s.must(p.SetRows(r[0], w[r[0]*cols:r[1]*cols]))
 	}
-	s.must(s.MatMul(parts, x, m, p))
+	s.must(s.MatMul(parts, rows, x, m, p))
 	s.same("packed in parts", s.get(parts), s.get(whole))
 }
 
@@ -141,7 +141,7 @@ func linear(s *suite) {
 		for choice := range 16 {
 			var b, r driver.View
 			want := s.empty(m * n)
-			s.must(s.MatMul(want, x, m, w))
+			s.must(s.MatMul(want, n, x, m, w))
 			if choice&1 != 0 {
 				b = bias
 				s.must(s.Add(want, want, b))
@@ -162,10 +162,6 @@ func linear(s *suite) {
 }
 
 func attention(s *suite) {
-	fused, ok := s.Stream.(driver.Attention)
-	if !ok {
-		s.Skip("this back end does not fuse")
-	}
 	for _, c := range []struct {
 		tq, tk, width int
 		causal        bool
@@ -179,7 +175,7 @@ func attention(s *suite) {
 		}
 		run := func(q []float32, b int) []float32 {
 			y := s.empty(len(q))
-			s.must(fused.Attention(driver.AttentionArgs{
+			s.must(s.Attention(driver.AttentionArgs{
 				Y: sideBySide(y, heads, c.tq, c.width), Q: sideBySide(s.put(q), heads, c.tq, c.width),
 				K: sideBySide(s.put(k), heads, c.tk, c.width), V: sideBySide(s.put(v), heads, c.tk, c.width),
 				Batch: b, Heads: heads, Tq: c.tq, Tk: c.tk, Width: c.width, Scale: scale, Causal: c.causal}))

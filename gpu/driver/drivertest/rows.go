@@ -171,7 +171,7 @@ func notFinite(s *suite) {
 	dirty[6*n] = float32(math.NaN())
 	w, unit := s.matrix(n, n, s.values(n*n)), s.put(s.values(n))
 	for name, run := range map[string]func(y, x driver.View) error{
-		"MatMul":    func(y, x driver.View) error { return s.MatMul(y, x, rows, w) },
+		"MatMul":    func(y, x driver.View) error { return s.MatMul(y, n, x, rows, w) },
 		"LayerNorm": func(y, x driver.View) error { return s.LayerNorm(y, x, unit, unit, n, 1e-5) },
 		"Softmax":   func(y, x driver.View) error { return s.Softmax(y, x, n, 1, 0) },
 		"GELU":      func(y, x driver.View) error { return s.Apply(driver.GELU, y, x) },

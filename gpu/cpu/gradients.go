@@ -1,0 +1,251 @@
+package cpu
+
+import (
+	"errors"
+	"math"
+
+	"sower/gpu/driver"
+)
+
+// inputTask computes dx (+)= dy·w in blocks of columns of dx. The weight is packed for sums over its columns; each block
+// turns the part that it needs around, 8x8 elements at a time, which costs a few percent of the products and no memory.
+type inputTask struct {
+	pieces
+	dx, dy        []float32 // dy packed
+	m, cols       int       // cols of a block
+	w             *matrix
+	accumulate    bool
+}
+
+func (t *inputTask) run(w *worker) {
+	k := t.w.kernels
+	steps := k.steps(t.w.rows)
+	for i, ok := t.take(); ok; i, ok = t.take() {
+		j0 := i * t.cols
+		n := min(t.cols, t.w.cols-j0)
+		panels := w.floats(roundUp(n, k.width) * steps)
+		t.w.turn(panels, j0, n, steps)
+		for i0 := 0; i0 < t.m; i0 += rowBlock {
+			w.multiplyBlock(k, t.dx[j0:], t.w.cols, t.dy, i0, min(i0+rowBlock, t.m), panels, 0, n, steps, t.accumulate)
+		}
+	}
+}
+
+// turn packs columns [j0, j0+n) of the matrix as panels whose steps are its rows.
+func (m *matrix) turn(panels []float32, j0, n, steps int) {
+	width := m.width
+	for j := 0; j < n; j += width {
+		panel := panels[j*steps:][:width*steps]
+		cols := min(width, n-j)
+		for r := 0; r < m.rows; r += width {
+			// A square of the matrix: from [cols of k][width of rows] to [rows][width of columns].
+			from := m.panels[r*m.k+(j0+j)*width:]
+			to := panel[r*width:]
+			rows := min(width, m.rows-r)
+			turnSquare(to, from, rows, cols, width)
+		}
+		clear(panel[m.rows*width:])
+	}
+}
+
+// turnSquare writes to[r][c] = from[c][r] for rows x cols elements, both of the given width, and zeros for c ≥ cols.
+func turnSquare(to, from []float32, rows, cols, width int) {
+	c := 0
+	if rows == width {
+		for ; c+8 <= cols; c += 8 {
+			transposeEight(to[c:], from[c*width:], width, rows, width)
+		}
+	}
+	for ; c < width; c++ {
+		for r := range rows {
+			v := float32(0)
+			if c < cols {
+				v = from[c*width+r]
+			}
+			to[r*width+c] = v
+		}
+	}
+}
+
+func (s *stream) MatMulInput(dx, dy driver.View, m int, w driver.Matrix, accumulate bool) error {
+	weight := w.(*matrix)
+	if weight.pairs {
+		return errors.New("cpu: gradients of weights in bfloat16; train in float32")
+	}
+	steps := weight.steps(weight.rows)
+	share := m*weight.rows*weight.cols >= small
+	s.packAll(weight.kernels, floats(dy), m, weight.rows, steps, share)
+	t := &s.input
+	t.dx, t.dy, t.m, t.w, t.accumulate = floats(dx), s.pack.dst, m, weight, accumulate
+	// Few columns at a time: the turned part should stay in the cache, and there should be pieces for all threads.
+	t.cols = weight.width * max(1, min(2, 1<<17/(steps*weight.width)))
+	t.set((weight.cols + t.cols - 1) / t.cols)
+	s.run(t, t.n, share)
+	return nil
+}
+
+// SumRows shares columns, not rows: each sum runs over the rows in order.
+func (s *stream) SumRows(y, x driver.View, cols int) error {
+	to, from := floats(y), floats(x)
+	const strip = 64
+	s.each((cols+strip-1)/strip, strip*len(from)/cols, func(_ *worker, a, b int) {
+		lo, hi := a*strip, min(b*strip, cols)
+		for r := 0; r < len(from); r += cols {
+			addRow(to[lo:hi], to[lo:hi], from[r+lo:r+hi])
+		}
+	})
+	return nil
+}
+
+func (s *stream) ApplyGrad(f driver.Func, dx, dy, x driver.View) error {
+	to, from, in := floats(dx), floats(dy), floats(x)
+	s.chunks(len(to), func(i, end int) { applyGradPlain(f, to[i:end], from[i:end], in[i:end]) })
+	return nil
+}
+
+// normGrad is the gradient of both norms: rows for dx, then, in order of rows, the parameters.
+func (s *stream) normGrad(dx, dweight, dbias, dy, x, weight driver.View, cols int, eps float32, centered bool) {
+	to, from, in, w := floats(dx), floats(dy), floats(x), floats(weight)
+	rows := len(in) / cols
+	stats := s.self.floats(2 * rows)
+	s.each(rows, cols, func(_ *worker, r, end int) {
+		for ; r < end; r++ {
+			x := in[r*cols:][:cols]
+			mean, factor := 0.0, 0.0
+			if centered {
+				mean, factor = meanAndFactor(x, eps)
+			} else {
+				factor = rmsFactor(x, eps)
+			}
+			stats[2*r], stats[2*r+1] = float32(mean), float32(factor)
+			if dweight.Buf == nil { // to may be in place only where x is not needed again
+				normGradRow(to[r*cols:][:cols], from[r*cols:][:cols], x, w, mean, factor, centered)
+			}
+		}
+	})
+	if dweight.Buf == nil && dbias.Buf == nil {
+		return
+	}
+	const strip = 64
+	s.each((cols+strip-1)/strip, strip*rows, func(_ *worker, a, b int) {
+		for r := range rows {
+			mean, factor := stats[2*r], stats[2*r+1]
+			for j := a * strip; j < min(b*strip, cols); j++ {
+				d := from[r*cols+j]
+				if dweight.Buf != nil {
+					floats(dweight)[j] += d * (in[r*cols+j] - mean) * factor
+				}
+				if dbias.Buf != nil {
+					floats(dbias)[j] += d
+				}
+			}
+		}
+	})
+	if dweight.Buf == nil {
+		return
+	}
+	s.each(rows, cols, func(_ *worker, r, end int) {
+		for ; r < end; r++ {
+			x := in[r*cols:][:cols]
+			mean, factor := 0.0, 0.0
+			if centered {
+				mean, factor = meanAndFactor(x, eps)
+			} else {
+				factor = rmsFactor(x, eps)
+			}
+			normGradRow(to[r*cols:][:cols], from[r*cols:][:cols], x, w, mean, factor, centered)
+		}
+	})
+}
+
+func (s *stream) LayerNormGrad(dx, dweight, dbias, dy, x, weight driver.View, cols int, eps float32) error {
+	s.normGrad(dx, dweight, dbias, dy, x, weight, cols, eps, true)
+	return nil
+}
+
+func (s *stream) RMSNormGrad(dx, dweight, dy, x, weight driver.View, cols int, eps float32) error {
+	s.normGrad(dx, dweight, driver.View{}, dy, x, weight, cols, eps, false)
+	return nil
+}
+
+func (s *stream) SoftmaxGrad(dx, dy, y driver.View, cols int, scale float32) error {
+	to, from, p := floats(dx), floats(dy), floats(y)
+	s.each(len(p)/cols, cols, func(_ *worker, r, end int) {
+		for i := r * cols; i < end*cols; i += cols {
+			softmaxGradRow(to[i:i+cols], from[i:i+cols], p[i:i+cols], scale)
+		}
+	})
+	return nil
+}
+
+func (s *stream) GateGrad(dg, du, dy, g, u driver.View) error {
+	a, b, c, d, e := floats(dg), floats(du), floats(dy), floats(g), floats(u)
+	s.chunks(len(a), func(i, end int) { gateGradRow(a[i:end], b[i:end], c[i:end], d[i:end], e[i:end]) })
+	return nil
+}
+
+// CrossEntropy takes the logarithm of the sum from the largest probability, which is 1/Σ exp(logit - largest).
+func (s *stream) CrossEntropy(a driver.CrossEntropyArgs) error {
+	labels, logits, loss := ids(a.Labels), floats(a.Logits), floats(a.Loss)
+	for i, label := range labels {
+		if err := checkLabel(i, label, a.Cols); err != nil {
+			return err
+		}
+	}
+	s.each(len(labels), a.Cols, func(_ *worker, i, end int) {
+		for ; i < end; i++ {
+			row, label := logits[i*a.Cols:][:a.Cols], labels[i]
+			if label == driver.Ignored {
+				clear(row)
+				loss[i] = 0
+				continue
+			}
+			at := 0
+			for j, v := range row {
+				if v > row[at] {
+					at = j
+				}
+			}
+			most, wanted := float64(row[at]), float64(row[label])
+			softmaxRow(row, 1)
+			loss[i] = float32(float64(a.Scale) * (most - math.Log(float64(row[at])) - wanted))
+			if a.Scale != 1 {
+				for j := range row {
+					row[j] *= a.Scale
+				}
+			}
+			row[label] -= a.Scale
+		}
+	})
+	return nil
+}
+
+// SumSquares adds up pieces of a fixed size.
+func (s *stream) SumSquares(x driver.View) (float64, error) {
+	const chunk = 4096
+	from := floats(x)
+	parts := make([]float64, (len(from)+chunk-1)/chunk)
+	s.each(len(parts), chunk, func(_ *worker, i, end int) {
+		for ; i < end; i++ {
+			for _, v := range from[i*chunk : min((i+1)*chunk, len(from))] {
+				parts[i] += float64(v) * float64(v)
+			}
+		}
+	})
+	sum := 0.0
+	for _, v := range parts {
+		sum += v
+	}
+	return sum, nil
+}
+
+func (s *stream) AdamW(a driver.AdamWArgs) error {
+	p, g, m, v := floats(a.P), floats(a.G), floats(a.M), floats(a.V)
+	s.chunks(len(p), func(i, end int) { adamW(p[i:end], g[i:end], m[i:end], v[i:end], a) })
+	return nil
+}
+
+// The rows of Gate and its gradient, in Go where there is no kernel.
+func gateRow(y, g, u []float32) { gatePlain(y, g, u) }
+
+func gateGradRow(dg, du, dy, g, u []float32) { gateGradPlain(dg, du, dy, g, u) }
