@@ -98,3 +98,14 @@ func webpBetween(o, near, far []byte) {
 	_, _ = o[:2*n], far[:n+1]
 	upsampleWebPAVX2(n, &o[0], &near[0], &far[0])
 }
+
+// paethRow undoes the Paeth filter in the first pixels of a row and returns how many bytes that were.
+func paethRow(row, above []byte, step int) int {
+	n := (len(row) - 4) / step
+	if !avx2 || step != 3 && step != 4 || n < 1 {
+		return 0
+	}
+	_ = above[:len(row)]
+	paethAVX2(n, &row[0], &above[0], step)
+	return n * step
+}

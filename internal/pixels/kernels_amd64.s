@@ -1717,3 +1717,62 @@ DATA words_4515<>+26(SB)/2, $0x4515
 DATA words_4515<>+28(SB)/2, $0x4515
 DATA words_4515<>+30(SB)/2, $0x4515
 GLOBL words_4515<>(SB), RODATA|NOPTR, $32
+
+// func paethAVX2(n int, row *byte, above *byte, step int)
+// Requires: AVX
+TEXT ·paethAVX2(SB), NOSPLIT, $0-32
+	MOVQ    n+0(FP), AX
+	MOVQ    row+8(FP), CX
+	MOVQ    above+16(FP), DX
+	MOVQ    step+24(FP), BX
+	VPXOR   X0, X0, X0
+	VPXOR   X1, X1, X1
+	VMOVDQU words_00ff<>+0(SB), X3
+	VMOVD   (CX), X2
+
+pixel:
+	VMOVD     (DX), X4
+	VPMOVZXBW X4, X4
+	VPMOVZXBW X2, X5
+	VMOVD     (CX)(BX*1), X2
+	VPSUBW    X1, X4, X6
+	VPSUBW    X1, X0, X7
+	VPADDW    X7, X6, X8
+	VPABSW    X6, X6
+	VPABSW    X7, X7
+	VPABSW    X8, X8
+	VPMINSW   X8, X7, X8
+	VPMINSW   X6, X8, X8
+	VPCMPEQW  X8, X6, X6
+	VPCMPEQW  X8, X7, X7
+	VPBLENDVB X7, X4, X1, X7
+	VPBLENDVB X6, X0, X7, X7
+	VMOVDQA   X4, X1
+	VPADDW    X7, X5, X0
+	VPAND     X3, X0, X0
+	VPACKUSWB X0, X0, X7
+	VMOVD     X7, (CX)
+	ADDQ      BX, CX
+	ADDQ      BX, DX
+	DECQ      AX
+	JNZ       pixel
+	VMOVD     X2, (CX)
+	RET
+
+DATA words_00ff<>+0(SB)/2, $0x00ff
+DATA words_00ff<>+2(SB)/2, $0x00ff
+DATA words_00ff<>+4(SB)/2, $0x00ff
+DATA words_00ff<>+6(SB)/2, $0x00ff
+DATA words_00ff<>+8(SB)/2, $0x00ff
+DATA words_00ff<>+10(SB)/2, $0x00ff
+DATA words_00ff<>+12(SB)/2, $0x00ff
+DATA words_00ff<>+14(SB)/2, $0x00ff
+DATA words_00ff<>+16(SB)/2, $0x00ff
+DATA words_00ff<>+18(SB)/2, $0x00ff
+DATA words_00ff<>+20(SB)/2, $0x00ff
+DATA words_00ff<>+22(SB)/2, $0x00ff
+DATA words_00ff<>+24(SB)/2, $0x00ff
+DATA words_00ff<>+26(SB)/2, $0x00ff
+DATA words_00ff<>+28(SB)/2, $0x00ff
+DATA words_00ff<>+30(SB)/2, $0x00ff
+GLOBL words_00ff<>(SB), RODATA|NOPTR, $32

@@ -269,6 +269,18 @@ func TestResizeKernels(t *testing.T) {
 	})
 }
 
+func TestPaethKernel(t *testing.T) {
+	everyKernel(t, 1, func(a arena, n, kind int, r *rand.Rand) {
+		for step := 1; step <= 8; step++ {
+			row, above := fill(a.bytes(n), kind, r), fill(a.bytes(n), kind>>1, r)
+			want := bytes.Clone(row)
+			paethPlain(row, above, step, paethRow(row, above, step))
+			paethPlain(want, above, step, 0)
+			same(t, n, kind, row, want)
+		}
+	})
+}
+
 // TestPlainPath runs the reference pictures and the resize tests without assembly.
 func TestPlainPath(t *testing.T) {
 	if !avx2 {

@@ -23,3 +23,5 @@ func yccRow(o, y, cb, cr []byte) { yccPlain(o, y, cb, cr) }
 func webpColorRow(o, y, u, v []byte) { webpColorPlain(o, y, u, v) }
 
 func webpBetween(o, near, far []byte) { webpBetweenPlain(o, near, far) }
+
+func paethRow(_, _ []byte, _ int) int { return 0 }

@@ -238,27 +238,32 @@ func unfilter(kind byte, row, above []byte, step int) bool {
 			row[i] += byte((int(row[i-step]) + int(above[i])) / 2)
 		}
 	case 4:
-		for i := range min(step, len(row)) {
-			row[i] += above[i]
-		}
-		for i := step; i < len(row); i++ {
-			a, b, c := int(row[i-step]), int(above[i]), int(above[i-step])
-			pa, pb := b-c, a-c
-			pc := pa + pb
-			pa, pb, pc = max(pa, -pa), max(pb, -pb), max(pc, -pc)
-			switch {
-			case pa <= pb && pa <= pc:
-				row[i] += byte(a)
-			case pb <= pc:
-				row[i] += byte(b)
-			default:
-				row[i] += byte(c)
-			}
-		}
+		paethPlain(row, above, step, paethRow(row, above, step))
 	default:
 		return false
 	}
 	return true
+}
+
+// paethPlain undoes the Paeth filter from byte first on, which begins a pixel.
+func paethPlain(row, above []byte, step, first int) {
+	for i := first; i < min(step, len(row)); i++ {
+		row[i] += above[i]
+	}
+	for i := max(first, step); i < len(row); i++ {
+		a, b, c := int(row[i-step]), int(above[i]), int(above[i-step])
+		pa, pb := b-c, a-c
+		pc := pa + pb
+		pa, pb, pc = max(pa, -pa), max(pb, -pb), max(pc, -pc)
+		switch {
+		case pa <= pb && pa <= pc:
+			row[i] += byte(a)
+		case pb <= pc:
+			row[i] += byte(b)
+		default:
+			row[i] += byte(c)
+		}
+	}
 }
 
 // expand writes w pixels, stride bytes apart.

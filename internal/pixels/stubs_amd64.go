@@ -50,3 +50,9 @@ func yccRowAVX2(n int, dst *byte, y *byte, u *byte, v *byte)
 //
 //go:noescape
 func colorWebPAVX2(n int, dst *byte, y *byte, u *byte, v *byte)
+
+// paethAVX2 undoes the Paeth filter in the first n pixels, n ≥ 1, of step bytes (3 or 4). Both rows must have 4 bytes
+// behind them.
+//
+//go:noescape
+func paethAVX2(n int, row *byte, above *byte, step int)

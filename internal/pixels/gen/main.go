@@ -26,6 +26,7 @@ func main() {
 	upsampleWebP()
 	ycc()
 	colorWebP()
+	paeth()
 	Generate()
 }
 
