@@ -46,6 +46,7 @@ type jpegDecoder struct {
 
 	planeMem []byte
 	coefMem  []int16
+	mapMem   []uint64
 	rowMem   []byte
 }
 
@@ -64,6 +65,7 @@ type component struct {
 	padY     int
 	dcPred   int32
 	coefs    []int16  // multi-scan files: 64 per block in natural order, stride x padY blocks
+	nonzero  []uint64 // progressive: which AC coefficients of a block are not 0, by zigzag position
 	plane    []byte   // 8*stride bytes per row, 8*padY rows
 	bitsLeft [64]int8 // progressive: the point transform reached per coefficient, -1 for never seen
 	bitsPrev [64]int8 // the same before the last scan
@@ -71,7 +73,7 @@ type component struct {
 }
 
 func (d *jpegDecoder) heldBytes() int {
-	return cap(d.planeMem) + 2*cap(d.coefMem) + cap(d.rowMem)
+	return cap(d.planeMem) + 2*cap(d.coefMem) + 8*cap(d.mapMem) + cap(d.rowMem)
 }
 
 func (d *jpegDecoder) errorf(kind error, f string, args ...any) error {
@@ -95,7 +97,7 @@ func jpegHeader(data []byte) (width, height int, err error) {
 func (d *jpegDecoder) reset(data []byte) {
 	*d = jpegDecoder{
 		data: data, comps: d.comps[:0], sums: d.sums, rows: d.rows,
-		planeMem: d.planeMem, coefMem: d.coefMem, rowMem: d.rowMem,
+		planeMem: d.planeMem, coefMem: d.coefMem, mapMem: d.mapMem, rowMem: d.rowMem,
 	}
 }
 
@@ -180,6 +182,8 @@ func (d *jpegDecoder) layOut(coefs bool) {
 	if coefs {
 		d.coefMem = sized(d.coefMem, 64*total)
 		clear(d.coefMem)
+		d.mapMem = sized(d.mapMem, total)
+		clear(d.mapMem)
 	}
 	at := 0
 	for i := range d.comps {
@@ -188,10 +192,14 @@ func (d *jpegDecoder) layOut(coefs bool) {
 		c.plane = d.planeMem[at:][:n:n]
 		if coefs {
 			c.coefs = d.coefMem[at:][:n:n]
+			c.nonzero = d.mapMem[at/64:][: n/64 : n/64]
 		}
 		at += n
 	}
 }
+
+// block is the coefficients of one block of a multi-scan file.
+func (c *component) block(at int) *[64]int16 { return (*[64]int16)(c.coefs[64*at:]) }
 
 // readAllScans reads scan after scan up to the end-of-image marker, as libjpeg does before it
 // gives out the first row of a multi-scan file. A file without that marker is truncated.

@@ -238,8 +238,7 @@ func (d *jpegDecoder) transformAll() {
 		}
 		for y := range c.blocksY {
 			for x := range c.blocksX {
-				coefs := (*[64]int16)(c.coefs[64*(y*c.stride+x):])
-				inverse(c.plane[8*(y*8*c.stride+x):], 8*c.stride, coefs, &c.quant, 0)
+				inverse(c.plane[8*(y*8*c.stride+x):], 8*c.stride, c.block(y*c.stride+x), &c.quant, 0)
 			}
 		}
 	}

@@ -1,5 +1,7 @@
 package pixels
 
+import "math/bits"
+
 // startProgressive checks the parameters of a progressive scan and records what precision each
 // coefficient reaches, which block smoothing asks later. An order of scans that makes no sense is
 // only a warning to libjpeg, and so it is nothing here.
@@ -33,7 +35,7 @@ func (d *jpegDecoder) startProgressive() error {
 }
 
 // progressiveReader returns the block reader of the current scan (T.81 annex G).
-func (d *jpegDecoder) progressiveReader() func(c *component, i int, b *[64]int16) {
+func (d *jpegDecoder) progressiveReader() func(c *component, i, at int) {
 	switch s := &d.scan; {
 	case s.ss == 0 && s.ah == 0:
 		return d.readDCFirst
@@ -45,7 +47,7 @@ func (d *jpegDecoder) progressiveReader() func(c *component, i int, b *[64]int16
 	return d.readACRefine
 }
 
-func (d *jpegDecoder) readDCFirst(c *component, i int, b *[64]int16) {
+func (d *jpegDecoder) readDCFirst(c *component, i, at int) {
 	r := &d.bits
 	if r.n < 32 {
 		r.fill()
@@ -53,46 +55,67 @@ func (d *jpegDecoder) readDCFirst(c *component, i int, b *[64]int16) {
 	if s := uint(r.code(&d.dc[d.scan.dcTab[i]]) & 15); s > 0 {
 		c.dcPred += extend(r.take(s), s)
 	}
-	b[0] = int16(c.dcPred << uint(d.scan.al))
+	c.block(at)[0] = int16(c.dcPred << uint(d.scan.al))
 }
 
-func (d *jpegDecoder) readDCRefine(_ *component, _ int, b *[64]int16) {
+func (d *jpegDecoder) readDCRefine(c *component, _, at int) {
 	if d.bits.bit() {
-		b[0] |= 1 << uint(d.scan.al)
+		c.block(at)[0] |= 1 << uint(d.scan.al)
 	}
 }
 
-func (d *jpegDecoder) readACFirst(_ *component, _ int, b *[64]int16) {
+func (d *jpegDecoder) readACFirst(c *component, _, at int) {
 	if d.eobRun > 0 {
 		d.eobRun--
 		return
 	}
-	r, ac := &d.bits, &d.ac[d.scan.acTab[0]]
+	r, ac, b := &d.bits, &d.ac[d.scan.acTab[0]], c.block(at)
 	al, se := uint(d.scan.al), d.scan.se
+	nonzero := c.nonzero[at]
 	for k := d.scan.ss; k <= se; k++ {
 		if r.n < 32 {
 			r.fill()
 		}
-		e := r.code(ac)
-		run, s := int(e>>4), uint(e&15)
-		if s == 0 {
-			if run < 15 {
-				d.eobRun = 1<<uint(run) + int(r.take(uint(run))) - 1
-				return
+		e := ac.look[r.acc>>(64-lookBits)]
+		if e == 0 {
+			e = ac.long(r.acc)
+		}
+		if e.size() == 0 {
+			r.acc <<= e.length()
+			r.n -= int(e.length())
+			if e.run() < 15 {
+				d.eobRun = 1<<uint(e.run()) + int(r.take(uint(e.run()))) - 1
+				break
 			}
 			k += 15
 			continue
 		}
-		k += run
-		b[naturalOrder[k]] = int16(extend(r.take(s), s) << al)
+		k += e.run()
+		nonzero = c.setCoef(b, nonzero, k, int16(e.value(r.acc)<<al))
+		r.acc <<= e.total()
+		r.n -= int(e.total())
 	}
+	c.nonzero[at] = nonzero
 }
 
-func (d *jpegDecoder) readACRefine(_ *component, _ int, b *[64]int16) {
-	r, ac := &d.bits, &d.ac[d.scan.acTab[0]]
+// setCoef sets a coefficient by its zigzag position and returns the updated map of those that are not 0.
+func (c *component) setCoef(b *[64]int16, nonzero uint64, k int, v int16) uint64 {
+	k = min(k, 63)
+	b[naturalOrder[k]] = v
+	nonzero &^= 1 << k
+	if v != 0 {
+		nonzero |= 1 << k
+	}
+	return nonzero
+}
+
+// readACRefine visits only the coefficients that are not 0, by the block's map of them.
+func (d *jpegDecoder) readACRefine(c *component, _, at int) {
+	r, ac, b := &d.bits, &d.ac[d.scan.acTab[0]], c.block(at)
 	plus := int16(1) << uint(d.scan.al)
 	minus := -plus
 	k, se := d.scan.ss, d.scan.se
+	nonzero := c.nonzero[at]
 	if d.eobRun == 0 {
 		for ; k <= se; k++ {
 			if r.n < 32 {
@@ -112,28 +135,26 @@ func (d *jpegDecoder) readACRefine(_ *component, _ int, b *[64]int16) {
 				break
 			}
 			// Pass run zero coefficients and correct every other one on the way.
-			for k <= se {
-				v := &b[naturalOrder[k]]
-				if *v != 0 {
-					d.correct(v, plus)
-				} else {
-					run--
-					if run < 0 {
-						break
-					}
+			for {
+				zeros := bits.TrailingZeros64(nonzero >> uint(k))
+				if zeros > run || k+zeros > se {
+					k = min(k+run, se+1)
+					break
 				}
+				k += zeros
+				run -= zeros
+				d.correct(&b[naturalOrder[k]], plus)
 				k++
 			}
 			if value != 0 {
-				b[naturalOrder[k]] = value
+				nonzero = c.setCoef(b, nonzero, k, value)
 			}
 		}
+		c.nonzero[at] = nonzero
 	}
 	if d.eobRun > 0 {
-		for ; k <= se; k++ {
-			if v := &b[naturalOrder[k]]; *v != 0 {
-				d.correct(v, plus)
-			}
+		for m := nonzero >> uint(k) << uint(k) & (2<<uint(se) - 1); m != 0; m &= m - 1 {
+			d.correct(&b[naturalOrder[bits.TrailingZeros64(m)]], plus)
 		}
 		d.eobRun--
 	}

@@ -248,7 +248,7 @@ func (d *jpegDecoder) decodeScan() error {
 					return err
 				}
 				if !d.insufficient {
-					read(c, 0, (*[64]int16)(c.coefs[64*(y*c.stride+x):]))
+					read(c, 0, y*c.stride+x)
 					d.insufficient = d.bits.overrun()
 				}
 			}
@@ -278,7 +278,7 @@ func (d *jpegDecoder) decodeScan() error {
 				for by := range c.v {
 					at := (my*c.v+by)*c.stride + mx*c.h
 					for bx := range c.h {
-						read(c, i, (*[64]int16)(c.coefs[64*(at+bx):]))
+						read(c, i, at+bx)
 					}
 				}
 			}
@@ -312,8 +312,8 @@ func (d *jpegDecoder) emptyRun(n int) int {
 
 // readCoefs decodes one sequential block without dequantizing it. i is the component's place in
 // the scan.
-func (d *jpegDecoder) readCoefs(c *component, i int, b *[64]int16) {
-	r := &d.bits
+func (d *jpegDecoder) readCoefs(c *component, i, at int) {
+	r, b := &d.bits, c.block(at)
 	if r.n < 32 {
 		r.fill()
 	}

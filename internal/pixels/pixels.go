@@ -40,7 +40,7 @@ func ParseFilter(s string) (Filter, error) {
 // Limits bound what Decode and Prepare accept. Both are checked before memory for pixels is taken.
 type Limits struct {
 	// MaxPixels is the largest width*height. Zero means DefaultMaxPixels. A picture needs up to
-	// 12 bytes per pixel while it is decoded (progressive JPEG without subsampling).
+	// 13 bytes per pixel while it is decoded (progressive JPEG without subsampling).
 	MaxPixels int64
 	// MaxBytes is the largest encoded size. Zero means DefaultMaxBytes.
 	MaxBytes int64
