@@ -38,6 +38,10 @@ func (p *Pass) Attention(q, k, v *Tensor, heads int, mask Mask) *Tensor {
 	} else {
 		p.composedAttention(args)
 	}
+	if p.tracks(y, q, k, v) {
+		args := args // only this copy is on the heap
+		p.note("attention", y, func(dy *Tensor) error { return p.attentionGrad(args, q, k, v, dy) })
+	}
 	return y
 }
 
@@ -61,4 +65,66 @@ func (p *Pass) composedAttention(a driver.AttentionArgs) {
 // byHead sees [B T E] as [B heads T d].
 func byHead(t *Tensor, d int) driver.Strided {
 	return driver.Strided{Buf: t.buf, Off: t.off, Batch: t.Dim(1) * t.stride, Head: d, Row: t.stride}
+}
+
+// attentionGrad gives q, k and v their gradients. Those that need none are computed all the same.
+func (p *Pass) attentionGrad(args driver.AttentionArgs, q, k, v, dy *Tensor) error {
+	grads := [3]*Tensor{}
+	for i, t := range [...]*Tensor{q, k, v} {
+		grads[i] = p.alloc("gradient", F32, t.Shape()...)
+	}
+	if p.err != nil {
+		return nil // kept in the pass
+	}
+	d := args.Width
+	err := p.stream.AttentionGrad(driver.AttentionGradArgs{AttentionArgs: args, DY: byHead(dy, d), DQ: byHead(grads[0], d),
+		DK: byHead(grads[1], d), DV: byHead(grads[2], d)})
+	for i, t := range [...]*Tensor{q, k, v} {
+		switch {
+		case err != nil || !t.needs:
+			p.release(grads[i])
+		case t.grad == nil:
+			t.grad = grads[i]
+		default: // one tensor in several roles
+			err = p.stream.Add(t.grad.view(), t.grad.view(), grads[i].view())
+			p.release(grads[i])
+		}
+	}
+	return err
+}
+
+// CausalAttention is Attention of language models: q [B Tq heads·D], k and v [B Tk kvHeads·D] → [B Tq heads·D]. Query i
+// sees keys starts[i] to Tk-Tq+i: starts, I32 [B Tq] or nil for 0, leaves out padding and, in rows of several documents,
+// all but its own. A query that sees nothing gets zeros. Query head h reads key head h/(heads/kvHeads).
+func (p *Pass) CausalAttention(q, k, v *Tensor, heads, kvHeads int, starts *Tensor) *Tensor {
+	if !p.want("causal attention", F32, q, k, v) || starts != nil && !p.want("causal attention", I32, starts) {
+		return placeholder
+	}
+	fail := func(err error) *Tensor { return p.fail("causal attention", err, q, k, v) }
+	if heads < 1 || kvHeads < 1 || heads%kvHeads != 0 || q.rank != 3 || k.rank != 3 || v.rank != 3 || q.Dim(2)%heads != 0 {
+		return fail(fmt.Errorf("want q [B Tq %d·D], k and v [B Tk %d·D]", heads, kvHeads))
+	}
+	b, tq, tk, d := q.Dim(0), q.Dim(1), k.Dim(1), q.Dim(2)/heads
+	if k.Dim(0) != b || v.Dim(0) != b || v.Dim(1) != tk || k.Dim(2) != kvHeads*d || v.Dim(2) != kvHeads*d || tq > tk {
+		return fail(fmt.Errorf("want k and v [%d Tk %d] with Tk ≥ %d", b, kvHeads*d, tq))
+	}
+	args := driver.AttentionArgs{Q: byHead(q, d), K: byHead(k, d), V: byHead(v, d), Batch: b, Heads: heads, KVHeads: kvHeads, Tq: tq, Tk: tk,
+		Width: d, Scale: float32(1 / math.Sqrt(float64(d))), Causal: true}
+	if starts != nil {
+		if starts.Len() != b*tq {
+			return fail(fmt.Errorf("%d starts, want %d", starts.Len(), b*tq))
+		}
+		args.Starts = starts.view()
+	}
+	y := p.alloc("causal attention", F32, b, tq, heads*d)
+	if p.err != nil {
+		return placeholder
+	}
+	args.Y = byHead(y, d)
+	p.fail("causal attention", p.stream.Attention(args), q, k, v)
+	if p.tracks(y, q, k, v) {
+		args := args // only this copy is on the heap
+		p.note("causal attention", y, func(dy *Tensor) error { return p.attentionGrad(args, q, k, v, dy) })
+	}
+	return y
 }

@@ -22,9 +22,9 @@ func (p *Pass) Patches(images, table *Tensor, patch int) *Tensor {
 	return y
 }
 
-// Lookup returns the rows of table [K C] that ids [..] name: [.. C]. An id outside the table is an error.
+// Lookup returns the rows of table [K C], which may be packed, that ids [..] name: [.. C]. An id outside the table is an error.
 func (p *Pass) Lookup(table, ids *Tensor) *Tensor {
-	if !p.want("lookup", F32, table) || !p.want("lookup", I32, ids) {
+	if !table.Packed() && !p.want("lookup", F32, table) || !p.want("lookup", I32, ids) {
 		return placeholder
 	}
 	if table.rank != 2 || ids.rank >= maxRank {
@@ -34,8 +34,26 @@ func (p *Pass) Lookup(table, ids *Tensor) *Tensor {
 	n := copy(dims[:], ids.Shape())
 	dims[n] = table.cols()
 	y := p.alloc("lookup", F32, dims[:n+1]...)
-	if p.err == nil {
-		p.fail("lookup", p.stream.Lookup(y.view(), table.view(), ids.view(), table.cols()), table, ids)
+	if p.err != nil {
+		return placeholder
+	}
+	if table.Packed() {
+		p.fail("lookup", p.stream.LookupMatrix(y.view(), table.matrix, ids.view()), table, ids)
+		return y
+	}
+	p.fail("lookup", p.stream.Lookup(y.view(), table.view(), ids.view(), table.cols()), table, ids)
+	if p.tracks(y, table) {
+		p.note("lookup", y, func(dy *Tensor) error {
+			rows := make([]int32, dy.rows())
+			for i := range rows {
+				rows[i] = int32(i)
+			}
+			from := p.IDs(rows, len(rows))
+			if p.err != nil {
+				return nil // kept in the pass
+			}
+			return p.addRows(table, dy, ids, from)
+		})
 	}
 	return y
 }

@@ -1,6 +1,7 @@
 package gpu
 
 import (
+	"errors"
 	"fmt"
 
 	"sower/gpu/driver"
@@ -23,6 +24,14 @@ func (p *Pass) Add(a, b *Tensor) *Tensor {
 	if p.err == nil {
 		p.fail("add", p.stream.Add(y.view(), a.view(), b.view()), a, b)
 	}
+	if p.tracks(y, a, b) {
+		p.note("add", y, func(dy *Tensor) error {
+			if b.Len() == a.Len() {
+				return errors.Join(p.hand(b, y, dy, false), p.hand(a, y, dy, true))
+			}
+			return errors.Join(p.sumRows(b, dy), p.hand(a, y, dy, true))
+		})
+	}
 	return y
 }
 
@@ -40,6 +49,9 @@ func (p *Pass) GELU(x *Tensor) *Tensor { return p.apply(driver.GELU, x) }
 // Tanh returns the hyperbolic tangent.
 func (p *Pass) Tanh(x *Tensor) *Tensor { return p.apply(driver.Tanh, x) }
 
+// SiLU returns x/(1+exp(-x)).
+func (p *Pass) SiLU(x *Tensor) *Tensor { return p.apply(driver.SiLU, x) }
+
 // ReLU returns max(x, 0).
 func (p *Pass) ReLU(x *Tensor) *Tensor { return p.apply(driver.ReLU, x) }
 
@@ -50,6 +62,11 @@ func (p *Pass) apply(f driver.Func, x *Tensor) *Tensor {
 	y := p.alloc(f.String(), F32, x.Shape()...)
 	if p.err == nil {
 		p.fail(f.String(), p.stream.Apply(f, y.view(), x.view()), x)
+	}
+	if p.tracks(y, x) {
+		p.note(f.String(), y, func(dy *Tensor) error {
+			return p.give(x, func(dx driver.View) error { return p.stream.ApplyGrad(f, dx, dy.view(), x.view()) })
+		})
 	}
 	return y
 }
@@ -65,6 +82,14 @@ func (p *Pass) LayerNorm(x, weight, bias *Tensor, eps float32) *Tensor {
 	y := p.alloc("layer norm", F32, x.Shape()...)
 	if p.err == nil {
 		p.fail("layer norm", p.stream.LayerNorm(y.view(), x.view(), weight.view(), bias.view(), x.cols(), eps), x)
+	}
+	if p.tracks(y, x, weight, bias) {
+		p.note("layer norm", y, func(dy *Tensor) error {
+			dweight, dbias := p.gradOf(weight), p.gradOf(bias)
+			return p.norm(x, func(dx driver.View) error {
+				return p.stream.LayerNormGrad(dx, dweight, dbias, dy.view(), x.view(), weight.view(), x.cols(), eps)
+			})
+		})
 	}
 	return y
 }
@@ -97,6 +122,11 @@ func (p *Pass) Softmax(x *Tensor, scale float32, mask Mask) *Tensor {
 	y := p.alloc("softmax", F32, x.Shape()...)
 	if p.err == nil {
 		p.fail("softmax", p.stream.Softmax(y.view(), x.view(), x.cols(), scale, causal), x)
+	}
+	if p.tracks(y, x) {
+		p.note("softmax", y, func(dy *Tensor) error {
+			return p.give(x, func(dx driver.View) error { return p.stream.SoftmaxGrad(dx, dy.view(), y.view(), y.cols(), scale) })
+		})
 	}
 	return y
 }

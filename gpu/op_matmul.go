@@ -1,6 +1,7 @@
 package gpu
 
 import (
+	"errors"
 	"fmt"
 
 	"sower/gpu/driver"
@@ -33,6 +34,9 @@ func (p *Pass) MatMul(x, b *Tensor, transpose Transposition) *Tensor {
 		if p.err == nil {
 			p.fail("matmul", p.stream.MatMul(y.view(), y.cols(), x.view(), x.rows(), b.matrix), x, b)
 		}
+		if p.tracks(y, x) {
+			p.note("matmul", y, func(dy *Tensor) error { return p.matMulInput(x, dy, b) })
+		}
 		return y
 	}
 	if !p.want("matmul", F32, b) {
@@ -61,7 +65,39 @@ func (p *Pass) MatMul(x, b *Tensor, transpose Transposition) *Tensor {
 	op.B = driver.Strided{Buf: b.buf, Off: b.off, Batch: k * n, Row: b.cols()}
 	op.C = driver.Strided{Buf: y.buf, Off: y.off, Batch: op.M * n, Row: n}
 	p.fail("matmul", p.stream.BatchMatMul(op), x, b)
+	if p.tracks(y, x, b) {
+		op := op // only this copy is on the heap
+		p.note("matmul", y, func(dy *Tensor) error { return p.matMulGrad(op, x, b, dy) })
+	}
 	return y
+}
+
+// matMulInput gives x the gradient dy·w of a product with a packed weight.
+func (p *Pass) matMulInput(x, dy, w *Tensor) error {
+	return p.addTo(x, func(dx driver.View, accumulate bool) error {
+		return p.stream.MatMulInput(dx, dy.view(), w.Dim(0), dy.rows(), w.matrix, accumulate)
+	})
+}
+
+// matMulGrad gives both factors of a product C = A·B or A·Bᵀ their gradients: dA = dC·Bᵀ or dC·B, and dB = Aᵀ·dC or dCᵀ·A.
+func (p *Pass) matMulGrad(op driver.BatchMatMul, x, b, dy *Tensor) error {
+	dc := op.C
+	dc.Buf, dc.Off = dy.buf, dy.off
+	err := p.addTo(x, func(dx driver.View, accumulate bool) error {
+		back := driver.BatchMatMul{C: op.A, A: dc, B: op.B, Batch: op.Batch, Heads: 1, M: op.M, N: op.K, K: op.N,
+			TransposeB: !op.TransposeB, Accumulate: accumulate}
+		back.C.Buf, back.C.Off = dx.Buf, dx.Off
+		return p.stream.BatchMatMul(back)
+	})
+	return errors.Join(err, p.addTo(b, func(db driver.View, accumulate bool) error {
+		back := driver.BatchMatMul{C: op.B, A: op.A, B: dc, Batch: op.Batch, Heads: 1, M: op.K, N: op.N, K: op.M, TransposeA: true,
+			Accumulate: accumulate}
+		if op.TransposeB {
+			back.A, back.B, back.M, back.N = dc, op.A, op.N, op.K
+		}
+		back.C.Buf, back.C.Off = db.Buf, db.Off
+		return p.stream.BatchMatMul(back)
+	}))
 }
 
 // Linear returns x [.. K]·wᵀ + bias for a packed weight w [N K] and a bias [N], which may be nil.
@@ -88,7 +124,7 @@ func (p *Pass) LinearAdd(x, w, bias, residual *Tensor) *Tensor {
 }
 
 func (p *Pass) fused(x, w, bias *Tensor, f driver.Func, apply bool, residual *Tensor) *Tensor {
-	if p.linear == nil || p.err != nil || !w.Packed() {
+	if p.linear == nil || p.err != nil || !w.Packed() || apply && p.training() {
 		return p.composed(x, w, bias, f, apply, residual)
 	}
 	if !p.want("linear", F32, x) || bias != nil && !p.want("linear", F32, bias) ||
@@ -114,6 +150,11 @@ func (p *Pass) fused(x, w, bias *Tensor, f driver.Func, apply bool, residual *Te
 		residualView = residual.view()
 	}
 	p.fail("linear", p.linear.Linear(y.view(), x.view(), x.rows(), w.matrix, biasView, f, apply, residualView), x, w)
+	if p.tracks(y, x, bias, residual) {
+		p.note("linear", y, func(dy *Tensor) error {
+			return errors.Join(p.matMulInput(x, dy, w), p.sumRows(bias, dy), p.hand(residual, y, dy, true))
+		})
+	}
 	return y
 }
 

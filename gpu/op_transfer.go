@@ -1,6 +1,7 @@
 package gpu
 
 import (
+	"errors"
 	"fmt"
 
 	"sower/gpu/driver"
@@ -85,7 +86,11 @@ func (p *Pass) Reshape(x *Tensor, shape ...int) *Tensor {
 	}
 	t := p.header()
 	*t = *x
+	t.grad, t.needs, t.parameter = nil, false, false
 	t.setShape(shape)
+	if p.tracks(t, x) {
+		p.note("reshape", t, func(dy *Tensor) error { return p.hand(x, t, dy, true) })
+	}
 	return t
 }
 
@@ -103,11 +108,49 @@ func (p *Pass) Split3(x *Tensor) (a, b, c *Tensor) {
 	for i := range thirds {
 		t := p.header()
 		*t = *x
+		t.grad, t.needs, t.parameter = nil, false, false
 		t.dims[t.rank-1] /= 3
 		t.off += i * t.cols()
 		thirds[i] = t
 	}
+	if p.tracks(thirds[0], x) {
+		thirds[1].needs, thirds[2].needs = true, true
+		parts := []*Tensor{thirds[0], thirds[1], thirds[2]}
+		p.tape = append(p.tape, func() { p.fail("gradient of split", p.join(x, parts)) })
+	}
 	return thirds[0], thirds[1], thirds[2]
+}
+
+// join puts the gradients of the parts of x side by side.
+func (p *Pass) join(x *Tensor, parts []*Tensor) error {
+	err := p.give(x, func(dx driver.View) error {
+		width := x.cols() / len(parts)
+		for i, t := range parts {
+			dst := driver.View{Buf: dx.Buf, Off: dx.Off + i*width, N: dx.N - i*width}
+			src, stride := driver.View{}, width
+			if t.grad != nil {
+				src = t.grad.view()
+			} else { // nothing came of this part
+				zero := p.alloc("gradient", F32, width)
+				p.WriteF32(zero, 0, make([]float32, width))
+				src, stride = zero.view(), 0
+			}
+			if p.err != nil {
+				return nil // kept in the pass
+			}
+			if err := p.stream.Copy(dst, x.cols(), src, stride, x.rows(), width); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for _, t := range parts {
+		if t.grad != nil {
+			p.release(t.grad)
+			t.grad = nil
+		}
+	}
+	return err
 }
 
 // Repeat stacks n copies of x: [.. ] → [n ..]; an x of three axes must have 1 as its first, which is dropped.
@@ -125,6 +168,9 @@ func (p *Pass) Repeat(x *Tensor, n int) *Tensor {
 	y := p.alloc("repeat", F32, dims[:rank]...)
 	if p.err == nil {
 		p.fail("repeat", p.stream.Copy(y.view(), x.Len(), x.view(), 0, n, x.Len()), x)
+	}
+	if p.tracks(y, x) {
+		p.note("repeat", y, func(dy *Tensor) error { return p.sumRows(x, dy) })
 	}
 	return y
 }
@@ -146,6 +192,18 @@ func (p *Pass) Prepend(first, x *Tensor) *Tensor {
 	p.fail("prepend", p.stream.Copy(y.view(), whole, first.view(), 0, b, c), first, x)
 	rest := driver.View{Buf: y.buf, Off: y.off + c, N: y.Len() - c}
 	p.fail("prepend", p.stream.Copy(rest, whole, x.view(), t*c, b, t*c), first, x)
+	if p.tracks(y, first, x) {
+		p.note("prepend", y, func(dy *Tensor) error {
+			rest := driver.View{Buf: dy.buf, Off: dy.off + c, N: dy.Len() - c}
+			err := p.give(x, func(dx driver.View) error { return p.stream.Copy(dx, t*c, rest, whole, b, t*c) })
+			heads := p.alloc("gradient", F32, b, c)
+			if p.err != nil {
+				return err
+			}
+			defer p.release(heads)
+			return errors.Join(err, p.stream.Copy(heads.view(), c, dy.view(), whole, b, c), p.sumRows(first, heads))
+		})
+	}
 	return y
 }
 

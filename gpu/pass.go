@@ -11,8 +11,14 @@ import (
 // Mode says what a pass is for.
 type Mode int
 
-// Inference passes compute results and forget how.
-const Inference Mode = 0
+// Inference passes compute results and forget how. Training passes can compute gradients afterwards, and keep every
+// intermediate for it; Recompute passes do so, too, but keep only the results of the steps of Layers and compute the rest
+// again.
+const (
+	Inference Mode = iota
+	Training
+	Recompute
+)
 
 // Pass is a sequence of operations on one device. It holds the first error: what follows does nothing and returns
 // placeholders, and Close reports it. A pass belongs to one goroutine; several passes may run at once.
@@ -28,6 +34,11 @@ type Pass struct {
 	used    int
 	live    []block // memory given out, in order of allocation
 	idle    []block
+	serial  uint64 // of the next block
+
+	mode   Mode
+	silent bool // operations are not noted
+	tape   []func()
 }
 
 // block is memory of the pass.
@@ -35,24 +46,26 @@ type block struct {
 	buf   driver.Buffer
 	dtype DType
 	n     int
+	// serial is the order in which blocks were given out.
+	serial uint64
 }
 
 // placeholder is what operations return after an error, so that model code may go on asking for shapes.
 var placeholder = &Tensor{dtype: F32, rank: maxRank, dims: [maxRank]int{1, 1, 1, 1}, stride: 1}
 
 // NewPass begins a pass. It never fails: a device that has no more streams makes a pass whose Close says so.
-func (d *Device) NewPass(_ Mode) *Pass {
+func (d *Device) NewPass(mode Mode) *Pass {
 	d.mu.Lock()
 	if n := len(d.passes); n > 0 {
 		p := d.passes[n-1]
 		d.passes = d.passes[:n-1]
 		d.mu.Unlock()
-		p.closed = false
+		p.closed, p.mode = false, mode
 		return p
 	}
 	closed := d.closed
 	d.mu.Unlock()
-	p := &Pass{dev: d}
+	p := &Pass{dev: d, mode: mode}
 	if closed {
 		p.err = errors.New("gpu: new pass: the device is closed")
 		return p
@@ -91,6 +104,8 @@ func (p *Pass) Close() error {
 	}
 	p.idle = append(p.idle, p.live...)
 	p.live, p.used, p.err = p.live[:0], 0, nil
+	clear(p.tape)
+	p.tape, p.silent = p.tape[:0], false
 	d := p.dev
 	d.mu.Lock()
 	if !d.closed {
@@ -157,8 +172,10 @@ func (p *Pass) alloc(op string, dtype DType, shape ...int) *Tensor {
 		if err != nil {
 			return p.fail(op, err)
 		}
-		b = block{buf, dtype, n}
+		b = block{buf: buf, dtype: dtype, n: n}
 	}
+	b.serial = p.serial
+	p.serial++
 	p.live = append(p.live, b)
 	t := p.header()
 	t.dtype, t.buf = dtype, b.buf
@@ -166,25 +183,25 @@ func (p *Pass) alloc(op string, dtype DType, shape ...int) *Tensor {
 	return t
 }
 
-// Layers runs n steps, each of which reads the last one's result and returns its own. After each step, the memory of
-// all that the step made is used again, save its result; x itself stays. So a deep model needs no more memory than its
-// largest layer.
+// Layers runs n steps, each of which reads the last one's result and returns its own. For inference, the memory of all
+// that a step made is used again after it, save its result; x itself stays. So a deep model needs no more memory than its
+// largest layer. For training, see the modes.
 func (p *Pass) Layers(n int, x *Tensor, step func(i int, x *Tensor) *Tensor) *Tensor {
-	start := len(p.live)
+	start := p.serial
 	for i := range n {
-		x = step(i, x)
+		switch {
+		case p.training() && p.mode == Recompute:
+			x = p.checkpoint(x, func(x *Tensor) *Tensor { return step(i, x) })
+		case p.training():
+			x = step(i, x)
+		default:
+			if x = step(i, x); p.err == nil {
+				p.keep(start, x)
+			}
+		}
 		if p.err != nil {
 			return placeholder
 		}
-		kept := p.live[:start]
-		for _, b := range p.live[start:] {
-			if b.buf == x.buf {
-				kept = append(kept, b)
-			} else {
-				p.idle = append(p.idle, b)
-			}
-		}
-		p.live = kept
 	}
 	return x
 }

@@ -31,6 +31,9 @@ type Tensor struct {
 	buf    driver.Buffer
 	off    int
 	matrix driver.Matrix // set instead of buf for a packed weight
+
+	grad             *Tensor // so far, of a parameter or during Backward
+	needs, parameter bool    // a gradient
 }
 
 // DType is the type of the elements.
@@ -160,5 +163,8 @@ func (t *Tensor) Free() {
 		t.matrix.Free()
 	case t.buf != nil:
 		t.buf.Free()
+		if t.parameter {
+			t.grad.buf.Free()
+		}
 	}
 }

@@ -105,6 +105,7 @@ type packTask struct {
 	pieces
 	*kernels
 	dst, src   []float32
+	stride     int // of src
 	k, m, step int
 }
 
@@ -112,7 +113,7 @@ func (t *packTask) run(w *worker) {
 	p := w.packer(t.kernels)
 	for i, ok := t.take(); ok; i, ok = t.take() {
 		r := i * t.step
-		p.rows(t.dst[r*t.steps(t.k):], t.src[r*t.k:], t.k, min(t.step, t.m-r), t.k)
+		p.rows(t.dst[r*t.steps(t.k):], t.src[r*t.stride:], t.stride, min(t.step, t.m-r), t.k)
 	}
 }
 
@@ -161,13 +162,14 @@ func (s *stream) Linear(y, x driver.View, m int, w driver.Matrix, bias driver.Vi
 	return s.linear(y, w.(*matrix).rows, x, m, w.(*matrix), bias, f, apply, residual)
 }
 
-// packAll packs m rows of k elements into s.pack.dst.
-func (s *stream) packAll(kernels *kernels, x []float32, m, k, steps int, share bool) {
+// packAll packs m rows of k elements, stride apart, into s.pack.dst.
+func (s *stream) packAll(kernels *kernels, x []float32, stride, m, k, steps int, share bool) {
 	if need := m * steps; cap(s.packed) < need {
 		s.packed = aligned(need)
 	}
 	t, tallest := &s.pack, kernels.heights[0]
 	t.kernels, t.dst, t.src, t.k, t.m = kernels, s.packed[:m*steps], x, k, m
+	t.stride = stride
 	t.step = max(tallest, min(rowBlock, roundUp(m/(2*s.pool.threads), tallest)))
 	t.set((m + t.step - 1) / t.step)
 	s.run(t, t.n, share)
@@ -176,7 +178,7 @@ func (s *stream) packAll(kernels *kernels, x []float32, m, k, steps int, share b
 func (s *stream) linear(y driver.View, stride int, x driver.View, m int, weight *matrix, bias driver.View, f driver.Func, apply bool,
 	residual driver.View) error {
 	share := m*weight.rows*weight.cols >= small
-	s.packAll(weight.kernels, floats(x), m, weight.cols, weight.k, share)
+	s.packAll(weight.kernels, floats(x), weight.cols, m, weight.cols, weight.k, share)
 	t := &s.multiply
 	t.y, t.stride, t.x, t.m, t.w = floats(y), stride, s.pack.dst, m, weight
 	t.bias, t.residual, t.f, t.apply = nil, nil, f, apply
@@ -196,25 +198,27 @@ func (s *stream) linear(y driver.View, stride int, x driver.View, m int, weight 
 	return nil
 }
 
-// batchTask multiplies many matrices; a piece is a block of columns of one of them.
+// batchTask multiplies many matrices; a piece is a block of rows and columns of one of them.
 type batchTask struct {
 	pieces
+	rows int // of a block
 	*kernels
 	driver.BatchMatMul
 }
 
 func (t *batchTask) run(w *worker) {
-	across := (t.N + colBlock - 1) / colBlock
+	across, down := (t.N+colBlock-1)/colBlock, (t.M+t.rows-1)/t.rows
 	steps, p := t.steps(t.K), w.packer(t.kernels)
 	for i, ok := t.take(); ok; i, ok = t.take() {
-		batch, head, j0 := i/across/t.Heads, i/across%t.Heads, i%across*colBlock
-		n := min(colBlock, t.N-j0)
+		matrix, part := i/(across*down), i%(across*down)
+		batch, head, first, j0 := matrix/t.Heads, matrix%t.Heads, part/across*t.rows, part%across*colBlock
+		n, last := min(colBlock, t.N-j0), min(first+t.rows, t.M)
 		a, b, c := strided(t.A, batch, head), strided(t.B, batch, head), strided(t.C, batch, head)
 		scratch := w.floats((roundUp(n, t.width) + rowBlock) * steps)
 		panels, rows := scratch[:roundUp(n, t.width)*steps], scratch[roundUp(n, t.width)*steps:]
 		p.panels(panels, b, t.B.Row, j0, n, t.K, t.TransposeB)
-		for i0 := 0; i0 < t.M; i0 += rowBlock {
-			m := min(rowBlock, t.M-i0)
+		for i0 := first; i0 < last; i0 += rowBlock {
+			m := min(rowBlock, last-i0)
 			if t.TransposeA {
 				p.columnsAsRows(rows, a[i0:], t.A.Row, m, t.K)
 			} else {
@@ -231,7 +235,15 @@ func (s *stream) BatchMatMul(a driver.BatchMatMul) error {
 	if a.TransposeA || a.Accumulate {
 		t.kernels = s.exact
 	}
-	t.set(a.Batch * a.Heads * ((a.N + colBlock - 1) / colBlock))
+	// Each piece packs what it multiplies, so rows are cut only where there would be too few pieces.
+	t.rows = roundUp(a.M, rowBlock)
+	pieces := func() int {
+		return a.Batch * a.Heads * ((a.N + colBlock - 1) / colBlock) * ((a.M + t.rows - 1) / t.rows)
+	}
+	for t.rows > rowBlock && pieces() < 3*s.pool.threads {
+		t.rows = roundUp(t.rows/2, rowBlock)
+	}
+	t.set(pieces())
 	s.run(t, t.n, a.Batch*a.Heads*a.M*a.N*a.K >= small)
 	return nil
 }

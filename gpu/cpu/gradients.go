@@ -11,10 +11,10 @@ import (
 // turns the part that it needs around, 8x8 elements at a time, which costs a few percent of the products and no memory.
 type inputTask struct {
 	pieces
-	dx, dy        []float32 // dy packed
-	m, cols       int       // cols of a block
-	w             *matrix
-	accumulate    bool
+	dx, dy     []float32 // dy packed
+	m, cols    int       // cols of a block
+	w          *matrix
+	accumulate bool
 }
 
 func (t *inputTask) run(w *worker) {
@@ -67,14 +67,14 @@ func turnSquare(to, from []float32, rows, cols, width int) {
 	}
 }
 
-func (s *stream) MatMulInput(dx, dy driver.View, m int, w driver.Matrix, accumulate bool) error {
+func (s *stream) MatMulInput(dx, dy driver.View, stride, m int, w driver.Matrix, accumulate bool) error {
 	weight := w.(*matrix)
 	if weight.pairs {
 		return errors.New("cpu: gradients of weights in bfloat16; train in float32")
 	}
 	steps := weight.steps(weight.rows)
 	share := m*weight.rows*weight.cols >= small
-	s.packAll(weight.kernels, floats(dy), m, weight.rows, steps, share)
+	s.packAll(weight.kernels, floats(dy), stride, m, weight.rows, steps, share)
 	t := &s.input
 	t.dx, t.dy, t.m, t.w, t.accumulate = floats(dx), s.pack.dst, m, weight, accumulate
 	// Few columns at a time: the turned part should stay in the cache, and there should be pieces for all threads.

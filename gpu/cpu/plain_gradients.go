@@ -9,7 +9,7 @@ import (
 
 // The gradients as loops, in float64 inside.
 
-func (plainStream) MatMulInput(dx, dy driver.View, m int, w driver.Matrix, accumulate bool) error {
+func (plainStream) MatMulInput(dx, dy driver.View, stride, m int, w driver.Matrix, accumulate bool) error {
 	weight := w.(*plainMatrix)
 	to, from := floats(dx), floats(dy)
 	for i := range m {
@@ -19,7 +19,7 @@ func (plainStream) MatMulInput(dx, dy driver.View, m int, w driver.Matrix, accum
 				sum = float64(to[i*weight.cols+k])
 			}
 			for j := range weight.rows {
-				sum += float64(from[i*weight.rows+j]) * float64(weight.values[j*weight.cols+k])
+				sum += float64(from[i*stride+j]) * float64(weight.values[j*weight.cols+k])
 			}
 			to[i*weight.cols+k] = float32(sum)
 		}

@@ -24,8 +24,9 @@ type Decoders interface {
 
 // Gradients are what training needs. Where nothing else is said, results are written, not added to.
 type Gradients interface {
-	// MatMulInput writes dx [m cols] = dy [m rows]·w, the gradient of MatMul to x, or adds it to dx.
-	MatMulInput(dx, dy View, m int, w Matrix, accumulate bool) error
+	// MatMulInput writes dx [m cols] = dy [m rows]·w, the gradient of MatMul to x, or adds it to dx. Rows of dy lie stride
+	// elements apart.
+	MatMulInput(dx, dy View, stride, m int, w Matrix, accumulate bool) error
 	// SumRows adds the sum of the rows of x to y [cols].
 	SumRows(y, x View, cols int) error
 	// AddRows adds row from[i] of x to row to[i] of y, in order.

@@ -133,7 +133,7 @@ func TestConcurrentCallers(t *testing.T) {
 		})
 	}
 	callers.Wait()
-	if allocs := testing.AllocsPerRun(5, func() { _ = m.Encode(rgb[:c.ImageBytes()], 1, codes[:c.Queries], make([]bool, 1)) }); allocs > 1 {
+	if allocs := testing.AllocsPerRun(5, func() { _ = m.Encode(rgb[:c.ImageBytes()], 1, codes[:c.Queries], make([]bool, 1)) }); allocs > 3 { // the flags, and two steps of Layers
 		t.Errorf("Encode allocates %v times in the steady state", allocs)
 	}
 }
