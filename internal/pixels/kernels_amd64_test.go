@@ -288,7 +288,36 @@ func TestPlainPath(t *testing.T) {
 	}
 	avx2 = false
 	defer func() { avx2 = true }()
-	t.Run("Reference", TestReference)
 	t.Run("Resize", TestResizeAgainstPlain)
+	if testing.Short() {
+		t.Skip("the pictures take long under the race detector")
+	}
+	t.Run("Reference", TestReference)
 	t.Run("Reuse", TestPrepareReuse)
+}
+
+// FuzzPaths decodes and resizes with and without assembly: damaged pictures must come out the same, too.
+func FuzzPaths(f *testing.F) {
+	if !avx2 {
+		f.Skip("no AVX2")
+	}
+	for _, name := range []string{"q75.jpg", "s420_prog.jpg", "restart_1_2x2_prog.jpg", "png_c2_d8_adam7.png", "webp_q40.webp"} {
+		f.Add(picture(f, name), uint8(20), uint8(30))
+	}
+	f.Fuzz(func(t *testing.T, data []byte, w, h uint8) {
+		run := func(vector bool) (*Image, *Image) {
+			avx2 = vector
+			defer func() { avx2 = true }()
+			im, err := Decode(data, Limits{MaxPixels: 1 << 16})
+			if err != nil {
+				return &Image{}, &Image{}
+			}
+			return im, Resize(im, 1+int(w), 1+int(h), Bicubic)
+		}
+		a, small := run(true)
+		b, smallPlain := run(false)
+		if !bytes.Equal(a.Pix, b.Pix) || !bytes.Equal(small.Pix, smallPlain.Pix) {
+			t.Fatalf("%dx%d to %dx%d differs", a.Width, a.Height, 1+int(w), 1+int(h))
+		}
+	})
 }
