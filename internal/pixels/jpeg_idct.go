@@ -69,12 +69,20 @@ func inversePlain(dst []byte, stride int, coefs *[64]int16, quant *[64]uint16, n
 		}
 	}
 	var w [64]int32
-	size := int32(0) // at least the sum of |w|
-	for m := nonzero | 1; m != 0; m &= m - 1 {
-		i := bits.TrailingZeros64(m) & 63
-		x := dequantize(coefs[i], quant[i])
-		w[i] = x
-		size += max(x, -x)
+	size := int32(0)                    // at least the sum of |w|
+	if bits.OnesCount64(nonzero) > 16 { // the plain loop is faster than going from bit to bit
+		for i, v := range coefs {
+			x := dequantize(v, quant[i])
+			w[i] = x
+			size += (x ^ x>>31) - x>>31
+		}
+	} else {
+		for m := nonzero | 1; m != 0; m &= m - 1 {
+			i := bits.TrailingZeros64(m) & 63
+			x := dequantize(coefs[i], quant[i])
+			w[i] = x
+			size += (x ^ x>>31) - x>>31
+		}
 	}
 	// Bit i of cols: column i has a coefficient below its first row.
 	cols := nonzero >> 8
