@@ -1,6 +1,7 @@
 package gpu
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 
@@ -64,7 +65,7 @@ func (p *Pass) composedAttention(a driver.AttentionArgs) {
 
 // byHead sees [B T E] as [B heads T d].
 func byHead(t *Tensor, d int) driver.Strided {
-	return driver.Strided{Buf: t.buf, Off: t.off, Batch: t.Dim(1) * t.stride, Head: d, Row: t.stride}
+	return driver.Strided{Buf: t.buf, Off: t.off, Batch: cmp.Or(t.batch, t.Dim(1)*t.stride), Head: d, Row: t.stride}
 }
 
 // attentionGrad gives q, k and v their gradients. Those that need none are computed all the same.
@@ -95,13 +96,14 @@ func (p *Pass) attentionGrad(args driver.AttentionArgs, q, k, v, dy *Tensor) err
 
 // CausalAttention is Attention of language models: q [B Tq heads·D], k and v [B Tk kvHeads·D] → [B Tq heads·D]. Query i
 // sees keys starts[i] to Tk-Tq+i: starts, I32 [B Tq] or nil for 0, leaves out padding and, in rows of several documents,
-// all but its own. A query that sees nothing gets zeros. Query head h reads key head h/(heads/kvHeads).
+// all but its own. A query that sees nothing gets zeros. Query head h reads key head h/(heads/kvHeads). Keys and values may be
+// views made by Append.
 func (p *Pass) CausalAttention(q, k, v *Tensor, heads, kvHeads int, starts *Tensor) *Tensor {
-	if !p.want("causal attention", F32, q, k, v) || starts != nil && !p.want("causal attention", I32, starts) {
+	if !p.want("causal attention", F32, q) || starts != nil && !p.want("causal attention", I32, starts) {
 		return placeholder
 	}
 	fail := func(err error) *Tensor { return p.fail("causal attention", err, q, k, v) }
-	if heads < 1 || kvHeads < 1 || heads%kvHeads != 0 || q.rank != 3 || k.rank != 3 || v.rank != 3 || q.Dim(2)%heads != 0 {
+	if heads < 1 || kvHeads < 1 || heads%kvHeads != 0 || k.Packed() || v.Packed() || k.dtype != F32 || v.dtype != F32 || q.rank != 3 || k.rank != 3 || v.rank != 3 || q.Dim(2)%heads != 0 {
 		return fail(fmt.Errorf("want q [B Tq %d·D], k and v [B Tk %d·D]", heads, kvHeads))
 	}
 	b, tq, tk, d := q.Dim(0), q.Dim(1), k.Dim(1), q.Dim(2)/heads

@@ -125,6 +125,17 @@ func (p *Pass) destroy() error {
 	return p.stream.Close()
 }
 
+// Mode is what the pass is for.
+func (p *Pass) Mode() Mode { return p.mode }
+
+// Fail records an error of a model, unless there is one already, and returns a placeholder.
+func (p *Pass) Fail(err error) *Tensor {
+	if p.err == nil {
+		p.err = err
+	}
+	return placeholder
+}
+
 // fail records an error of an operation, with the operands that it saw.
 func (p *Pass) fail(op string, err error, operands ...*Tensor) *Tensor {
 	if p.err == nil && err != nil {

@@ -28,6 +28,7 @@ type Tensor struct {
 	rank   int
 	dims   [maxRank]int
 	stride int // elements from row to row of the last axis; more than its length for a column view
+	batch  int // elements from sequence to sequence of [B T E], where that is more than T·stride; else 0
 	buf    driver.Buffer
 	off    int
 	matrix driver.Matrix // set instead of buf for a packed weight
@@ -63,7 +64,7 @@ func (t *Tensor) cols() int { return t.dims[t.rank-1] }
 
 func (t *Tensor) rows() int { return product(t.dims[:t.rank-1]) }
 
-func (t *Tensor) dense() bool { return !t.Packed() && t.stride == t.cols() }
+func (t *Tensor) dense() bool { return !t.Packed() && t.stride == t.cols() && t.batch == 0 }
 
 func (t *Tensor) view() driver.View { return driver.View{Buf: t.buf, Off: t.off, N: t.Len()} }
 

@@ -95,6 +95,38 @@ func (l *Loader) Empty(shape ...int) *gpu.Tensor {
 // Find describes a tensor of the source.
 func (l *Loader) Find(name string) (checkpoint.Info, bool) { return l.src.Find(name) }
 
+// Parameter loads a tensor to be trained.
+func (l *Loader) Parameter(name string, shape ...int) *gpu.Tensor {
+	if !l.Check(name, shape...) {
+		return nil
+	}
+	n := checkpoint.Info{Shape: shape}.Len()
+	t := l.ParameterValues(make([]float32, n), shape...)
+	for from := 0; from < n && t != nil; from += rowsElements {
+		l.jobs = append(l.jobs, func(b *scratch) error {
+			values := b.floats(min(rowsElements, n-from))
+			if err := l.src.Read(name, from, values); err != nil {
+				return fmt.Errorf("load %q: %w", name, err)
+			}
+			p := l.dev.NewPass(gpu.Inference)
+			p.WriteF32(t, from, values)
+			return p.Close()
+		})
+	}
+	return t
+}
+
+// ParameterValues makes a tensor to be trained that does not come from the source.
+func (l *Loader) ParameterValues(values []float32, shape ...int) *gpu.Tensor {
+	t, err := l.dev.NewParameter(values, shape...)
+	if err != nil {
+		l.errs = append(l.errs, err)
+		return nil
+	}
+	l.made = append(l.made, t)
+	return t
+}
+
 // Into loads a tensor into t from element off on. The caller has checked the name.
 func (l *Loader) Into(t *gpu.Tensor, off int, name string) {
 	info, ok := l.src.Find(name)
@@ -152,7 +184,7 @@ func (l *Loader) packed(create func(rows, cols int) (*gpu.Tensor, error), name s
 
 // Linear loads name.weight [out in] and name.bias [out].
 func (l *Loader) Linear(name string, out, in int) Linear {
-	return Linear{l.Weight(name+".weight", out, in), l.Tensor(name+".bias", out)}
+	return Linear{Weight: l.Weight(name+".weight", out, in), Bias: l.Tensor(name+".bias", out)}
 }
 
 // LayerNorm loads name.weight and name.bias [width].
