@@ -14,8 +14,8 @@ type kernels struct {
 	heights []int // of the tiles, largest first, ending in 1
 	width   int
 	pairs   bool
-	fetch   int // elements of the next panel that a tile fetches
-	// tile computes c (+)= a·b; a is packed [k4][h][4], b [4·k4][width].
+	// tile computes c (+)= a·b; a is packed [k4][h][4], b [4·k4][width]. It may fetch what next begins with, at most 16·k4
+	// elements, which is needed soon.
 	tile func(h, v, k4 int, a, b, c []float32, stride int, accumulate bool, next []float32)
 }
 

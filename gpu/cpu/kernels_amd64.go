@@ -29,13 +29,13 @@ func assembly() []*kernels {
 
 // The kinds of tiles. AVX2 and AVX-512 give the same bits.
 var (
-	fma = kernels{name: "AVX2", heights: []int{6, 4, 2, 1}, width: 16, fetch: 128, tile: call(map[[2]int]tileFunc{
+	fma = kernels{name: "AVX2", heights: []int{6, 4, 2, 1}, width: 16, tile: call(map[[2]int]tileFunc{
 		{6, 2}: tileAVX26x16, {4, 2}: tileAVX24x16, {2, 2}: tileAVX22x16, {1, 2}: tileAVX21x16,
 		{6, 1}: tileAVX26x8, {4, 1}: tileAVX24x8, {2, 1}: tileAVX22x8, {1, 1}: tileAVX21x8})}
-	avx512 = kernels{name: "AVX-512", heights: []int{12, 8, 4, 2, 1}, width: 32, fetch: 256, tile: call(map[[2]int]tileFunc{
+	avx512 = kernels{name: "AVX-512", heights: []int{12, 8, 4, 2, 1}, width: 32, tile: call(map[[2]int]tileFunc{
 		{12, 2}: tileAVX51212x32, {8, 2}: tileAVX5128x32, {4, 2}: tileAVX5124x32, {2, 2}: tileAVX5122x32, {1, 2}: tileAVX5121x32,
 		{12, 1}: tileAVX51212x16, {8, 1}: tileAVX5128x16, {4, 1}: tileAVX5124x16, {2, 1}: tileAVX5122x16, {1, 1}: tileAVX5121x16})}
-	avx512Pairs = kernels{name: "AVX512_BF16", heights: []int{12, 8, 4, 2, 1}, width: 32, pairs: true, fetch: 256, tile: call(map[[2]int]tileFunc{
+	avx512Pairs = kernels{name: "AVX512_BF16", heights: []int{12, 8, 4, 2, 1}, width: 32, pairs: true, tile: call(map[[2]int]tileFunc{
 		{12, 2}: tileBF1612x32, {8, 2}: tileBF168x32, {4, 2}: tileBF164x32, {2, 2}: tileBF162x32, {1, 2}: tileBF161x32,
 		{12, 1}: tileBF1612x16, {8, 1}: tileBF168x16, {4, 1}: tileBF164x16, {2, 1}: tileBF162x16, {1, 1}: tileBF161x16})}
 )
@@ -53,8 +53,8 @@ func call(tiles map[[2]int]tileFunc) func(h, v, k4 int, a, b, c []float32, strid
 		}
 	}
 	return func(h, v, k4 int, a, b, c []float32, stride int, accumulate bool, next []float32) {
-		var fetch *float32
-		if len(next) >= 8*width {
+		fetch := &b[0] // a fetch beyond the end of memory does nothing
+		if len(next) > 0 {
 			fetch = &next[0]
 		}
 		_, _, _ = a[:4*h*k4], b[:4*width*k4], c[:(h-1)*stride+v*width/2]

@@ -5,169 +5,169 @@
 package cpu
 
 // tileAVX26x16 computes c (+)= a·b for 6 rows, 16 columns and 4·k4 steps of elements; a is packed [k4][6][4], b
-// [4·k4][16], the rows of c lie stride elements apart. next, if not nil, is the start of 512 bytes of the next panel of b to fetch.
+// [4·k4][16], the rows of c lie stride elements apart. next, is what to fetch meanwhile: 64·k4 bytes of the next panel of b.
 //
 //go:noescape
 func tileAVX26x16(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
 
 // tileAVX26x8 computes c (+)= a·b for 6 rows, 8 columns and 4·k4 steps of elements; a is packed [k4][6][4], b
-// [4·k4][16], the rows of c lie stride elements apart. next, if not nil, is the start of 512 bytes of the next panel of b to fetch.
+// [4·k4][16], the rows of c lie stride elements apart. next, is what to fetch meanwhile: 64·k4 bytes of the next panel of b.
 //
 //go:noescape
 func tileAVX26x8(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
 
 // tileAVX24x16 computes c (+)= a·b for 4 rows, 16 columns and 4·k4 steps of elements; a is packed [k4][4][4], b
-// [4·k4][16], the rows of c lie stride elements apart. next, if not nil, is the start of 512 bytes of the next panel of b to fetch.
+// [4·k4][16], the rows of c lie stride elements apart. next, is what to fetch meanwhile: 64·k4 bytes of the next panel of b.
 //
 //go:noescape
 func tileAVX24x16(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
 
 // tileAVX24x8 computes c (+)= a·b for 4 rows, 8 columns and 4·k4 steps of elements; a is packed [k4][4][4], b
-// [4·k4][16], the rows of c lie stride elements apart. next, if not nil, is the start of 512 bytes of the next panel of b to fetch.
+// [4·k4][16], the rows of c lie stride elements apart. next, is what to fetch meanwhile: 64·k4 bytes of the next panel of b.
 //
 //go:noescape
 func tileAVX24x8(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
 
 // tileAVX22x16 computes c (+)= a·b for 2 rows, 16 columns and 4·k4 steps of elements; a is packed [k4][2][4], b
-// [4·k4][16], the rows of c lie stride elements apart. next, if not nil, is the start of 512 bytes of the next panel of b to fetch.
+// [4·k4][16], the rows of c lie stride elements apart. next, is what to fetch meanwhile: 64·k4 bytes of the next panel of b.
 //
 //go:noescape
 func tileAVX22x16(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
 
 // tileAVX22x8 computes c (+)= a·b for 2 rows, 8 columns and 4·k4 steps of elements; a is packed [k4][2][4], b
-// [4·k4][16], the rows of c lie stride elements apart. next, if not nil, is the start of 512 bytes of the next panel of b to fetch.
+// [4·k4][16], the rows of c lie stride elements apart. next, is what to fetch meanwhile: 64·k4 bytes of the next panel of b.
 //
 //go:noescape
 func tileAVX22x8(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
 
 // tileAVX21x16 computes c (+)= a·b for 1 rows, 16 columns and 4·k4 steps of elements; a is packed [k4][1][4], b
-// [4·k4][16], the rows of c lie stride elements apart. next, if not nil, is the start of 512 bytes of the next panel of b to fetch.
+// [4·k4][16], the rows of c lie stride elements apart. next, is what to fetch meanwhile: 64·k4 bytes of the next panel of b.
 //
 //go:noescape
 func tileAVX21x16(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
 
 // tileAVX21x8 computes c (+)= a·b for 1 rows, 8 columns and 4·k4 steps of elements; a is packed [k4][1][4], b
-// [4·k4][16], the rows of c lie stride elements apart. next, if not nil, is the start of 512 bytes of the next panel of b to fetch.
+// [4·k4][16], the rows of c lie stride elements apart. next, is what to fetch meanwhile: 64·k4 bytes of the next panel of b.
 //
 //go:noescape
 func tileAVX21x8(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
 
 // tileAVX51212x32 computes c (+)= a·b for 12 rows, 32 columns and 4·k4 steps of elements; a is packed [k4][12][4], b
-// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+// [4·k4][32], the rows of c lie stride elements apart. next, is what to fetch meanwhile: 64·k4 bytes of the next panel of b.
 //
 //go:noescape
 func tileAVX51212x32(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
 
 // tileAVX51212x16 computes c (+)= a·b for 12 rows, 16 columns and 4·k4 steps of elements; a is packed [k4][12][4], b
-// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+// [4·k4][32], the rows of c lie stride elements apart. next, is what to fetch meanwhile: 64·k4 bytes of the next panel of b.
 //
 //go:noescape
 func tileAVX51212x16(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
 
 // tileAVX5128x32 computes c (+)= a·b for 8 rows, 32 columns and 4·k4 steps of elements; a is packed [k4][8][4], b
-// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+// [4·k4][32], the rows of c lie stride elements apart. next, is what to fetch meanwhile: 64·k4 bytes of the next panel of b.
 //
 //go:noescape
 func tileAVX5128x32(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
 
 // tileAVX5128x16 computes c (+)= a·b for 8 rows, 16 columns and 4·k4 steps of elements; a is packed [k4][8][4], b
-// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+// [4·k4][32], the rows of c lie stride elements apart. next, is what to fetch meanwhile: 64·k4 bytes of the next panel of b.
 //
 //go:noescape
 func tileAVX5128x16(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
 
 // tileAVX5124x32 computes c (+)= a·b for 4 rows, 32 columns and 4·k4 steps of elements; a is packed [k4][4][4], b
-// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+// [4·k4][32], the rows of c lie stride elements apart. next, is what to fetch meanwhile: 64·k4 bytes of the next panel of b.
 //
 //go:noescape
 func tileAVX5124x32(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
 
 // tileAVX5124x16 computes c (+)= a·b for 4 rows, 16 columns and 4·k4 steps of elements; a is packed [k4][4][4], b
-// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+// [4·k4][32], the rows of c lie stride elements apart. next, is what to fetch meanwhile: 64·k4 bytes of the next panel of b.
 //
 //go:noescape
 func tileAVX5124x16(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
 
 // tileAVX5122x32 computes c (+)= a·b for 2 rows, 32 columns and 4·k4 steps of elements; a is packed [k4][2][4], b
-// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+// [4·k4][32], the rows of c lie stride elements apart. next, is what to fetch meanwhile: 64·k4 bytes of the next panel of b.
 //
 //go:noescape
 func tileAVX5122x32(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
 
 // tileAVX5122x16 computes c (+)= a·b for 2 rows, 16 columns and 4·k4 steps of elements; a is packed [k4][2][4], b
-// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+// [4·k4][32], the rows of c lie stride elements apart. next, is what to fetch meanwhile: 64·k4 bytes of the next panel of b.
 //
 //go:noescape
 func tileAVX5122x16(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
 
 // tileAVX5121x32 computes c (+)= a·b for 1 rows, 32 columns and 4·k4 steps of elements; a is packed [k4][1][4], b
-// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+// [4·k4][32], the rows of c lie stride elements apart. next, is what to fetch meanwhile: 64·k4 bytes of the next panel of b.
 //
 //go:noescape
 func tileAVX5121x32(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
 
 // tileAVX5121x16 computes c (+)= a·b for 1 rows, 16 columns and 4·k4 steps of elements; a is packed [k4][1][4], b
-// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+// [4·k4][32], the rows of c lie stride elements apart. next, is what to fetch meanwhile: 64·k4 bytes of the next panel of b.
 //
 //go:noescape
 func tileAVX5121x16(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
 
 // tileBF1612x32 computes c (+)= a·b for 12 rows, 32 columns and 4·k4 steps of pairs of bfloat16; a is packed [k4][12][4], b
-// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+// [4·k4][32], the rows of c lie stride elements apart. next, is what to fetch meanwhile: 64·k4 bytes of the next panel of b.
 //
 //go:noescape
 func tileBF1612x32(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
 
 // tileBF1612x16 computes c (+)= a·b for 12 rows, 16 columns and 4·k4 steps of pairs of bfloat16; a is packed [k4][12][4], b
-// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+// [4·k4][32], the rows of c lie stride elements apart. next, is what to fetch meanwhile: 64·k4 bytes of the next panel of b.
 //
 //go:noescape
 func tileBF1612x16(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
 
 // tileBF168x32 computes c (+)= a·b for 8 rows, 32 columns and 4·k4 steps of pairs of bfloat16; a is packed [k4][8][4], b
-// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+// [4·k4][32], the rows of c lie stride elements apart. next, is what to fetch meanwhile: 64·k4 bytes of the next panel of b.
 //
 //go:noescape
 func tileBF168x32(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
 
 // tileBF168x16 computes c (+)= a·b for 8 rows, 16 columns and 4·k4 steps of pairs of bfloat16; a is packed [k4][8][4], b
-// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+// [4·k4][32], the rows of c lie stride elements apart. next, is what to fetch meanwhile: 64·k4 bytes of the next panel of b.
 //
 //go:noescape
 func tileBF168x16(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
 
 // tileBF164x32 computes c (+)= a·b for 4 rows, 32 columns and 4·k4 steps of pairs of bfloat16; a is packed [k4][4][4], b
-// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+// [4·k4][32], the rows of c lie stride elements apart. next, is what to fetch meanwhile: 64·k4 bytes of the next panel of b.
 //
 //go:noescape
 func tileBF164x32(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
 
 // tileBF164x16 computes c (+)= a·b for 4 rows, 16 columns and 4·k4 steps of pairs of bfloat16; a is packed [k4][4][4], b
-// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+// [4·k4][32], the rows of c lie stride elements apart. next, is what to fetch meanwhile: 64·k4 bytes of the next panel of b.
 //
 //go:noescape
 func tileBF164x16(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
 
 // tileBF162x32 computes c (+)= a·b for 2 rows, 32 columns and 4·k4 steps of pairs of bfloat16; a is packed [k4][2][4], b
-// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+// [4·k4][32], the rows of c lie stride elements apart. next, is what to fetch meanwhile: 64·k4 bytes of the next panel of b.
 //
 //go:noescape
 func tileBF162x32(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
 
 // tileBF162x16 computes c (+)= a·b for 2 rows, 16 columns and 4·k4 steps of pairs of bfloat16; a is packed [k4][2][4], b
-// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+// [4·k4][32], the rows of c lie stride elements apart. next, is what to fetch meanwhile: 64·k4 bytes of the next panel of b.
 //
 //go:noescape
 func tileBF162x16(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
 
 // tileBF161x32 computes c (+)= a·b for 1 rows, 32 columns and 4·k4 steps of pairs of bfloat16; a is packed [k4][1][4], b
-// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+// [4·k4][32], the rows of c lie stride elements apart. next, is what to fetch meanwhile: 64·k4 bytes of the next panel of b.
 //
 //go:noescape
 func tileBF161x32(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)
 
 // tileBF161x16 computes c (+)= a·b for 1 rows, 16 columns and 4·k4 steps of pairs of bfloat16; a is packed [k4][1][4], b
-// [4·k4][32], the rows of c lie stride elements apart. next, if not nil, is the start of 1024 bytes of the next panel of b to fetch.
+// [4·k4][32], the rows of c lie stride elements apart. next, is what to fetch meanwhile: 64·k4 bytes of the next panel of b.
 //
 //go:noescape
 func tileBF161x16(k4 int, a *float32, b *float32, c *float32, stride int, accumulate bool, next *float32)

@@ -161,8 +161,8 @@ func Encode(ctx context.Context, o EncodeOptions) (*EncodeResult, error) {
 		return nil, err
 	}
 	profile.Reset()
+	r.measure(o.Options)
 	for i := range o.Rounds {
-		r.measure(o.Options)
 		s, err := e.encode(i * o.Images)
 		if err != nil {
 			return nil, err

@@ -29,40 +29,26 @@ func bf16(file string) error {
 			out.WriteString(line)
 			continue
 		}
-		disp := 0
-		if m[1] != "" {
-			disp, _ = strconv.Atoi(m[1])
+		var z [3]int
+		for i := range z {
+			z[i], _ = strconv.Atoi(m[i+1])
 		}
-		factor, _ := strconv.Atoi(m[3])
-		dst, _ := strconv.Atoi(m[4])
-		base, ok := registers[m[2]]
-		if !ok {
-			return fmt.Errorf("bf16: no number for register %s in %q", m[2], line)
-		}
-		fmt.Fprintf(&out, "\t// VDPBF16PS.BCST %s(%s), Z%d, Z%d\n\t%s\n", m[1], m[2], factor, dst, directives(vdpbf16ps(disp, base, factor, dst)))
+		fmt.Fprintf(&out, "\t%s // VDPBF16PS Z%d, Z%d, Z%d\n", directives(vdpbf16ps(z[0], z[1], z[2])), z[0], z[1], z[2])
 	}
 	return os.WriteFile(file, out.Bytes(), 0o644)
 }
 
-var multiplyAdd = regexp.MustCompile(`^\s+VFMADD231PS\.BCST\s+(-?\d*)\((\w+)\), Z(\d+), Z(\d+)`)
+var multiplyAdd = regexp.MustCompile(`^\s+VFMADD231PS\s+Z(\d+), Z(\d+), Z(\d+)`)
 
-// registers are the numbers of the registers that need no SIB byte as a base.
-var registers = map[string]int{"AX": 0, "CX": 1, "DX": 2, "BX": 3, "BP": 5, "SI": 6, "DI": 7, "R8": 8, "R9": 9, "R10": 10, "R11": 11,
-	"R13": 13, "R14": 14, "R15": 15}
-
-// vdpbf16ps encodes "VDPBF16PS Zdst, Zfactor, disp(base){1to16}".
-func vdpbf16ps(disp, base, factor, dst int) []byte {
+// vdpbf16ps encodes "VDPBF16PS Zb, Za, Zdst" in the order of Go's assembler.
+func vdpbf16ps(b, a, dst int) []byte {
 	not := func(x, bit int) byte { return byte(^x>>bit) & 1 }
-	code := []byte{0x62,
-		not(dst, 3)<<7 | 1<<6 | not(base, 3)<<5 | not(dst, 4)<<4 | 2,
-		byte(^factor&15)<<3 | 1<<2 | 2,
-		2<<5 | 1<<4 | not(factor, 4)<<3,
-		0x52}
-	reg := byte(dst&7) << 3
-	if disp%4 == 0 && -128 <= disp/4 && disp/4 < 128 { // in units of the broadcast element
-		return append(code, 1<<6|reg|byte(base&7), byte(disp/4))
-	}
-	return append(code, 2<<6|reg|byte(base&7), byte(disp), byte(disp>>8), byte(disp>>16), byte(disp>>24))
+	return []byte{0x62,
+		not(dst, 3)<<7 | not(b, 4)<<6 | not(b, 3)<<5 | not(dst, 4)<<4 | 2,
+		byte(^a&15)<<3 | 1<<2 | 2,
+		2<<5 | not(a, 4)<<3,
+		0x52,
+		3<<6 | byte(dst&7)<<3 | byte(b&7)}
 }
 
 // directives writes bytes in the fewest lines of Go's assembler.

@@ -14,16 +14,15 @@ type shape struct {
 	heights []int // rows of the variants, largest first; any number of rows is a sum of them
 	lanes   int   // of a vector; a panel of B is two vectors wide
 	wide    bool  // AVX-512
-	fetch   int   // cache lines of the next panel that one tile fetches
 	what    string
 }
 
-// The tiles. The largest leaves room in the register file for two vectors of B and, without embedded broadcasts, two
-// elements of A: 6·2+4 = 16 of AVX2, 12·2+2 = 26 of 32 of AVX-512.
+// The tiles. The largest leaves room in the register file for two vectors of B and some elements of A: 6·2+4 = 16 of
+// AVX2, 12·2+6 = 30 of 32 of AVX-512.
 var shapes = []shape{
-	{"AVX2", []int{6, 4, 2, 1}, 8, false, 8, "elements"},
-	{"AVX512", []int{12, 8, 4, 2, 1}, 16, true, 16, "elements"},
-	{"BF16", []int{12, 8, 4, 2, 1}, 16, true, 16, "pairs of bfloat16"},
+	{"AVX2", []int{6, 4, 2, 1}, 8, false, "elements"},
+	{"AVX512", []int{12, 8, 4, 2, 1}, 16, true, "elements"},
+	{"BF16", []int{12, 8, 4, 2, 1}, 16, true, "pairs of bfloat16"},
 }
 
 func tiles() {
@@ -48,8 +47,8 @@ func tile(s shape, rows, vectors int) {
 	name := fmt.Sprintf("tile%s%dx%d", s.name, rows, cols)
 	TEXT(name, NOSPLIT, "func(k4 int, a, b, c *float32, stride int, accumulate bool, next *float32)")
 	Doc(fmt.Sprintf("%s computes c (+)= a·b for %d rows, %d columns and 4·k4 steps of %s; a is packed [k4][%d][4], b", name, rows,
-		cols, s.what, rows), fmt.Sprintf("[4·k4][%d], the rows of c lie stride elements apart. next, if not nil, is the start of %d bytes of the next panel of b to fetch.",
-		2*s.lanes, 64*s.fetch))
+		cols, s.what, rows), fmt.Sprintf("[4·k4][%d], the rows of c lie stride elements apart. next, is what to fetch meanwhile: 64·k4 bytes of the next panel of b.",
+		2*s.lanes))
 	Pragma("noescape")
 	k := Load(Param("k4"), GP64())
 	a := Load(Param("a"), GP64())
@@ -91,6 +90,9 @@ func tile(s shape, rows, vectors int) {
 		bs = append(bs, vector())
 	}
 	broadcast := []VecVirtual{vector(), vector()}
+	if s.wide {
+		broadcast = append(broadcast, vector(), vector())
+	}
 
 	Label("steps")
 	lines := (16*rows + 63) / 64
@@ -99,18 +101,19 @@ func tile(s shape, rows, vectors int) {
 			VMOVUPS(Mem{Base: b, Disp: step*2*size + j*size}, v)
 		}
 		for i := range rows {
-			m := Mem{Base: a, Disp: i*16 + step*4}
-			if s.wide {
-				for j, v := range bs {
-					VFMADD231PS_BCST(m, v, acc[i][j])
-				}
-				continue
-			}
-			v := broadcast[i%2]
-			VBROADCASTSS(m, v)
+			// Not the broadcasts that AVX-512 has within multiply-adds: those load once for each of the two, and some
+			// processors load no more than one vector a cycle.
+			v := broadcast[i%len(broadcast)]
+			VBROADCASTSS(Mem{Base: a, Disp: i*16 + step*4}, v)
 			for j, w := range bs {
 				VFMADD231PS(w, v, acc[i][j])
 			}
+		}
+		if step == 3 {
+			// Weights come from memory once an image. A panel that is only asked for when it is needed makes the first tile wait;
+			// one line in four steps asks for all of it in time.
+			PREFETCHT1(Mem{Base: next})
+			ADDQ(Imm(64), next)
 		}
 		if step < lines {
 			PREFETCHT0(Mem{Base: a, Disp: 8*16*rows + step*64})
@@ -121,12 +124,6 @@ func tile(s shape, rows, vectors int) {
 	DECQ(k)
 	JNZ(LabelRef("steps"))
 
-	TESTQ(next, next)
-	JZ(LabelRef("fetched"))
-	for i := range s.fetch {
-		PREFETCHT1(Mem{Base: next, Disp: 64 * i})
-	}
-	Label("fetched")
 	MOVQ(c, at)
 	accumulate := Load(Param("accumulate"), GP8())
 	TESTB(accumulate, accumulate)
@@ -180,11 +177,7 @@ func peaks() {
 		Label("rounds")
 		for range 2 {
 			for _, v := range acc {
-				if s.wide {
-					VFMADD231PS_BCST(Mem{Base: x}, factor, v)
-				} else {
-					VFMADD231PS(factor, factor, v)
-				}
+				VFMADD231PS(factor, factor, v)
 			}
 		}
 		DECQ(n)
