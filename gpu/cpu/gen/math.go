@@ -7,6 +7,8 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
+
+	"sower/gpu/cpu/gen/poly"
 )
 
 // Vectors of 8 equal constants, made once each and used as memory operands.
@@ -41,21 +43,13 @@ func horner(c []float64, s VecVirtual) VecVirtual {
 // split writes x = n·ln2 + r with |r| ≤ ln2/2 and returns n and exp(r)-1. ln2 is taken in two parts, the first with so
 // few bits that n·ln2 is exact.
 func split(x VecVirtual) (n, em1 VecVirtual) {
-	hi := float64(math.Float32frombits(math.Float32bits(math.Ln2) &^ 0xfff))
 	n, r := YMM(), YMM()
 	VMULPS(float(1/math.Ln2), x, n)
 	VROUNDPS(Imm(0), n, n) // to nearest
 	VMOVAPS(x, r)
-	VFNMADD231PS(float(hi), n, r)
-	VFNMADD231PS(float(math.Ln2-hi), n, r)
-	const half = 0.34657359 * 1.0001
-	c := fit(func(s float64) float64 { return expTail(s * half) }, -1, 1, 6)
-	scale := 1.0
-	for i := range c {
-		c[i] /= scale // from s to r = half·s
-		scale *= half
-	}
-	q, r2 := horner(c, r), YMM()
+	VFNMADD231PS(float(poly.Ln2High), n, r)
+	VFNMADD231PS(float(poly.Ln2Low), n, r)
+	q, r2 := horner(poly.Exp(), r), YMM()
 	VMULPS(r, r, r2)
 	VFMADD213PS(r, r2, q) // exp(r)-1 = r + r²·q
 	return n, q
@@ -136,10 +130,8 @@ func tailMask(n Register) VecVirtual {
 // x² by the exponential and that of w by the slope of P. Fused multiply-adds give what was lost, and it is put back to
 // first order.
 func gelu() {
-	const shift, far = 4, 13.1
-	lo, hi := 1/(far+shift), 1.0/shift
-	mid, half := (lo+hi)/2, (hi-lo)/2
-	c := fit(func(w float64) float64 { return millsRatio(1/w-shift) / w }, lo, hi, 10)
+	const shift, far = poly.Shift, poly.Far
+	c, slope, offset := poly.Mills()
 	elementwise("geluAVX2", "geluAVX2 writes x·Φ(x), Φ the normal distribution (erf form), within 6 units in the last place (0.7 on average) where "+
 		"that exceeds 1e-36.", func(x VecVirtual) VecVirtual {
 		t, isFar := YMM(), YMM()
@@ -163,9 +155,9 @@ func gelu() {
 		VSUBPS(d, t, d)
 		VFNMADD231PS(d, w, rest) // 1 - (t+4)·w, exactly but for its last rounding
 		VMULPS(w, rest, rest)    // what w lacks
-		VMOVUPS(float(-mid/half), s)
-		VFMADD231PS(float(1/half), w, s)
-		VFMADD231PS(float(1/half), rest, s)
+		VMOVUPS(float(offset), s)
+		VFMADD231PS(float(slope), w, s)
+		VFMADD231PS(float(slope), rest, s)
 		VADDPS(rest, w, w)
 		p := horner(c, s)
 		VMULPS(w, p, p)

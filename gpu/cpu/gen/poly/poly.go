@@ -1,6 +1,39 @@
-package main
+// Package poly makes the polynomials of the row kernels, the same for every kind of processor.
+package poly
 
 import "math"
+
+// Ln2High and Ln2Low add up to ln 2; the first has so few bits that its product with a small integer is exact.
+var (
+	Ln2High = float64(math.Float32frombits(math.Float32bits(math.Ln2) &^ 0xfff))
+	Ln2Low  = math.Ln2 - Ln2High
+)
+
+// Exp is the polynomial q, constant first, of exp(r) - 1 = r + r²·q(r) for |r| ≤ ln2/2.
+func Exp() []float64 {
+	const half = 0.34657359 * 1.0001
+	c := fit(func(s float64) float64 { return expTail(s * half) }, -1, 1, 6)
+	scale := 1.0
+	for i := range c {
+		c[i] /= scale // from s to r = half·s
+		scale *= half
+	}
+	return c
+}
+
+// Mills is P of Φ(-t)·exp(t²/2) = w·P(s) with w = 1/(t + Shift) and s = slope·w + offset, for 0 ≤ t ≤ Far: degree 9,
+// error 1.1e-8.
+func Mills() (c []float64, slope, offset float64) {
+	lo, hi := 1/(Far+Shift), 1.0/Shift
+	mid, half := (lo+hi)/2, (hi-lo)/2
+	return fit(func(w float64) float64 { return millsRatio(1/w-Shift) / w }, lo, hi, 10), 1 / half, -mid / half
+}
+
+// The limits of Mills.
+const (
+	Shift = 4
+	Far   = 13.1
+)
 
 // fit interpolates f at n Chebyshev points of [lo, hi] and returns the polynomial's coefficients, constant first, in
 // the variable s = (x - mid)/half that runs over [-1, 1]. Interpolation there is within a small factor of the best

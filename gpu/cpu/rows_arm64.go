@@ -1,0 +1,46 @@
+//go:build arm64 && !purego
+
+package cpu
+
+// addRow writes y = a + b.
+func addRow(y, a, b []float32) {
+	if len(y) == 0 {
+		return
+	}
+	_, _ = a[:len(y)], b[:len(y)]
+	addNEON(len(y), &a[0], &b[0], &y[0])
+}
+
+// geluRow writes y = x·Φ(x).
+func geluRow(y, x []float32) {
+	if len(y) == 0 {
+		return
+	}
+	_ = x[:len(y)]
+	geluNEON(len(y), &x[0], &y[0])
+}
+
+// tanhRow writes y = tanh(x).
+func tanhRow(y, x []float32) {
+	if len(y) == 0 {
+		return
+	}
+	_ = x[:len(y)]
+	tanhNEON(len(y), &x[0], &y[0])
+}
+
+// softmaxRow replaces x by exp(scale·(x-max))/sum.
+func softmaxRow(x []float32, scale float32) {
+	if len(x) > 0 {
+		softmaxNEON(len(x), &x[0], scale)
+	}
+}
+
+// layerNormRow writes y = (x-mean)/sqrt(variance+eps)·weight + bias.
+func layerNormRow(y, x, weight, bias []float32, eps float32) {
+	if len(y) == 0 {
+		return
+	}
+	_, _, _ = x[:len(y)], weight[:len(y)], bias[:len(y)]
+	layerNormNEON(len(y), &x[0], &weight[0], &bias[0], &y[0], eps)
+}
