@@ -100,12 +100,17 @@ func (l *Loader) Parameter(name string, shape ...int) *gpu.Tensor {
 	if !l.Check(name, shape...) {
 		return nil
 	}
+	return l.ParameterFrom(l.src, name, shape...)
+}
+
+// ParameterFrom is Parameter from another source; the caller has checked the name.
+func (l *Loader) ParameterFrom(src checkpoint.Source, name string, shape ...int) *gpu.Tensor {
 	n := checkpoint.Info{Shape: shape}.Len()
 	t := l.ParameterValues(make([]float32, n), shape...)
 	for from := 0; from < n && t != nil; from += rowsElements {
 		l.jobs = append(l.jobs, func(b *scratch) error {
 			values := b.floats(min(rowsElements, n-from))
-			if err := l.src.Read(name, from, values); err != nil {
+			if err := src.Read(name, from, values); err != nil {
 				return fmt.Errorf("load %q: %w", name, err)
 			}
 			p := l.dev.NewPass(gpu.Inference)
