@@ -88,6 +88,12 @@ func Open(t testing.TB, path string) *File {
 	return f
 }
 
+// Has reports whether there is a tensor of that name.
+func (f *File) Has(name string) bool {
+	_, ok := f.tensors[name]
+	return ok
+}
+
 // Shape is the shape of a tensor; a missing one ends the test.
 func (f *File) Shape(name string) []int { return f.find(name, "").Shape }
 

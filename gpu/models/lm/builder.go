@@ -138,8 +138,6 @@ func (b *Builder) vocabulary(path string, rows, width int, lookup bool) gpu.Head
 	switch {
 	case err != nil:
 		return fail("%w", err)
-	case b.o.Rows > 0 && b.o.Rows < rows:
-		return fail("%d rows asked for, but the checkpoint has %d tokens; a vocabulary does not shrink", b.o.Rows, rows)
 	case saved && len(tokens) > 0:
 		return fail("trained whole and by rows; choose one")
 	case len(tokens) > 0 && int(tokens[len(tokens)-1]) >= want:

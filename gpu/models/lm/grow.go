@@ -29,7 +29,7 @@ type grownTable struct {
 // distribution with the mean and the standard deviation of channel c over the old rows. The draws follow from the name, the
 // seed and the place alone, so that any part of a table can be read at any time: with
 //
-//	u(j) = (mix(fnv1a64(name) + seed·γ + j·γ) >> 11 + ½)·2⁻⁵³         mix: that of splitmix64, γ = 0x9e3779b97f4a7c15
+//	u(j) = (mix(fnv1a64(name) + seed·γ + j·γ) >> 11 + ½)·2⁻⁵³            mix: that of splitmix64, γ = 0x9e3779b97f4a7c15
 //	z    = √(-2 ln u(2i))·cos(2π u(2i+1))                                i: the element's place in the grown table
 //
 // the value is mean + std·z in float64, rounded once. Closing it closes src.
@@ -82,12 +82,10 @@ func (g *grown) Read(name string, offset int, dst []float32) error {
 	if t.once.Do(func() { t.err = t.measure(g.Source) }); t.err != nil {
 		return t.err
 	}
-	h := fnv.New64a()
-	h.Write([]byte(name))
-	key := h.Sum64() + g.seed*gamma
+	key := Key(name, g.seed)
 	for i := range dst {
 		at, c := uint64(offset+i), (offset+i)%width
-		z := math.Sqrt(-2*math.Log(uniform(key, 2*at))) * math.Cos(2*math.Pi*uniform(key, 2*at+1))
+		z := math.Sqrt(-2*math.Log(Uniform(key, 2*at))) * math.Cos(2*math.Pi*Uniform(key, 2*at+1))
 		dst[i] = float32(t.mean[c] + float64(t.std[c]*z))
 	}
 	return nil
@@ -119,8 +117,15 @@ func (t *grownTable) measure(src checkpoint.Source) error {
 
 const gamma = 0x9e3779b97f4a7c15
 
-// uniform is number j of the generator of key, between 0 and 1 and neither of them.
-func uniform(key, j uint64) float64 {
+// Key is that of a named generator: fnv1a64(name) + seed·γ.
+func Key(name string, seed uint64) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(name))
+	return h.Sum64() + seed*gamma
+}
+
+// Uniform is number j of the generator of key, between 0 and 1 and neither of them; see Grow for the formula.
+func Uniform(key, j uint64) float64 {
 	x := key + j*gamma
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb

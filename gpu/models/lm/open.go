@@ -84,8 +84,22 @@ func open(path string) (*Checkpoint, error) {
 	if c.ModelType, err = modelType(c.Config); err != nil {
 		return nil, err
 	}
-	c.Source, err = openWeights(path)
-	return c, err
+	if c.Source, err = openWeights(path); err != nil {
+		return nil, err
+	}
+	c.Source = outerName(c.Source)
+	return c, nil
+}
+
+// outerName puts the outer module's name before those of files that lack it, as that of a model saved without its head and of
+// some published OPTs: "decoder.layers.0…" becomes "model.decoder.layers.0…".
+func outerName(src checkpoint.Source) checkpoint.Source {
+	for _, info := range src.Tensors() {
+		if strings.HasPrefix(info.Name, "model.") {
+			return src
+		}
+	}
+	return checkpoint.Union(checkpoint.Prefixed{Source: src, Prefix: "model."})
 }
 
 func modelType(config []byte) (string, error) {
@@ -193,6 +207,14 @@ func (c *Checkpoint) Load(dev *gpu.Device, o Options) (Model, error) {
 		return nil, fmt.Errorf("lm: load %s: %w", c.Path, err)
 	}
 	return m, nil
+}
+
+// Tied reports whether the embedding is the head, too.
+func (c *Checkpoint) Tied() bool {
+	config := struct {
+		Tied bool `json:"tie_word_embeddings"`
+	}{c.ModelType == "opt"}
+	return json.Unmarshal(c.Config, &config) == nil && config.Tied
 }
 
 // Close closes the source.

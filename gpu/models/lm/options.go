@@ -14,8 +14,8 @@ type Options struct {
 	// Tokens are the rows of a table that are trained, by a module name such as "embed_tokens" or "lm_head"
 	// (trainable_token_indices of PEFT). In a tied model, those of the embedding serve the head, too.
 	Tokens map[string][]int32
-	// Rows is the size to which the vocabulary grows, 0 for that of the checkpoint. New rows must be trained; see Grow for what
-	// they start as.
+	// Rows is the size to which the vocabulary grows; one that is as large already stays. New rows must be trained; see Grow for
+	// what they start as.
 	Rows int
 	// Seed is that of new rows.
 	Seed uint64

@@ -10,12 +10,11 @@ import (
 )
 
 const (
-	eps          = 1e-5 // of every LayerNorm, whatever config.json says
-	firstRow     = 2    // of position 0 in the table of positions
-	paddingRow   = 1
-	decoder      = "model.decoder."
-	embedPath    = decoder + "embed_tokens"
-	publishedKey = "decoder.embed_tokens.weight" // of files without the first "model."
+	eps        = 1e-5 // of every LayerNorm, whatever config.json says
+	firstRow   = 2    // of position 0 in the table of positions
+	paddingRow = 1
+	decoder    = "model.decoder."
+	embedPath  = decoder + "embed_tokens"
 )
 
 func init() {
@@ -50,14 +49,11 @@ type layer struct {
 	fc1, fc2     *nn.Linear
 }
 
-// Load reads a model under Hugging Face's names onto a device; names may lack the first "model.", as some published files'
-// do. Tensors that it does not use are ignored. The source may be closed afterwards.
+// Load reads a model under Hugging Face's names onto a device. Tensors that it does not use are ignored. The source may be closed
+// afterwards.
 func Load(dev *gpu.Device, src checkpoint.Source, c Config, o lm.Options) (*Model, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
-	}
-	if _, ok := src.Find(publishedKey); ok {
-		src = checkpoint.Union(checkpoint.Prefixed{Source: src, Prefix: "model."})
 	}
 	width := c.HiddenSize
 	m := &Model{config: c, dev: dev, sizes: lm.Sizes{Vocabulary: max(c.VocabSize, o.Rows), Width: width, Layers: c.NumHiddenLayers,
