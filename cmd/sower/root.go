@@ -19,7 +19,7 @@ Interrupted and failed runs lose nothing that is committed: the same command aga
 		SilenceUsage:  true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newEncode(), newDetokenize(), newModel(), newPreview(), newInspect(), newInterleave(), newTokenize(), newShow(), newValidate(), newDemo(), newBench(), newVersion())
+	root.AddCommand(newEncode(), newDetokenize(), newModel(), newPreview(), newInspect(), newInterleave(), newTokenize(), newGenerate(), newMerge(), newShow(), newValidate(), newDemo(), newTune(), newBench(), newVersion())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }

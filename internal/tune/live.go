@@ -1,0 +1,74 @@
+package tune
+
+import (
+	"sync"
+	"time"
+)
+
+// Live is what a run in this process is doing, for whoever shows it.
+type Live struct {
+	mu     sync.Mutex
+	began  time.Time
+	tokens int64
+	last   Step
+	steps  int
+	valid  *Validation
+}
+
+var lives struct {
+	sync.Mutex
+	byRun map[string]*Live
+}
+
+// Watch makes the figures of a run of this process available until Unwatch.
+func Watch(run string) *Live {
+	lives.Lock()
+	defer lives.Unlock()
+	if lives.byRun == nil {
+		lives.byRun = map[string]*Live{}
+	}
+	l := &Live{began: time.Now()}
+	lives.byRun[run] = l
+	return l
+}
+
+// Unwatch forgets a run.
+func Unwatch(run string) {
+	lives.Lock()
+	defer lives.Unlock()
+	delete(lives.byRun, run)
+}
+
+// live finds a run; in a worker process nobody watches, and nil does nothing.
+func live(run string) *Live {
+	lives.Lock()
+	defer lives.Unlock()
+	return lives.byRun[run]
+}
+
+func (l *Live) stepped(s Step) {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last = s
+	l.steps++
+	l.tokens += s.Tokens
+}
+
+func (l *Live) validated(v *Validation) {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.valid = v
+}
+
+// Now are a run's figures: the steps of this process, the last one, the tokens a second so far, the last validation or nil.
+func (l *Live) Now() (steps int, last Step, rate float64, v *Validation) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.steps, l.last, float64(l.tokens) / max(time.Since(l.began).Seconds(), 1e-3), l.valid
+}
