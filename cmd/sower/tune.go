@@ -320,6 +320,16 @@ func startTune(ctx context.Context, out *blob.Bucket, c *tune.Config, overwrite 
 			}
 			return nil, tune.WriteRun(ctx, out, c)
 		}
+		begun := false
+		for _, err := range out.List(ctx, "rounds/") {
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return nil, err
+			}
+			begun = begun || err == nil
+		}
+		if !begun { // nothing is lost: a run that failed at once may be tried with other settings
+			return nil, tune.WriteRun(ctx, out, c)
+		}
 		if diff := old.Diff(c.Identity); len(diff) > 0 {
 			return nil, &launch.RefusedError{Output: out.URL(), What: "holds a run with other settings, or of another base or corpus:", Fields: diff}
 		}

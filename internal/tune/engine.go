@@ -62,48 +62,50 @@ func (c *Config) adapterConfig() lora.Config {
 	return a
 }
 
-func load(ctx context.Context, c Config) (t *trainer, err error) {
+func load(ctx context.Context, c Config) (*trainer, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	t = new(trainer)
-	defer func() {
-		if err != nil {
-			t.Close()
-		}
-	}()
+	t := new(trainer)
+	if err := t.fill(ctx, c); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
+}
+
+func (t *trainer) fill(ctx context.Context, c Config) (err error) {
 	if t.out, err = blob.OpenBucket(ctx, c.Output); err != nil {
-		return nil, err
+		return err
 	}
 	if t.corpus, err = blob.OpenBucket(ctx, c.Corpus); err != nil {
-		return nil, err
+		return err
 	}
 	t.packed = c.Identity.Options["packed"] == "true"
 	b, err := base.Open(c.Base)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer b.Close()
 	digest, err := b.Digest()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if digest != c.Identity.Weights {
-		return nil, fmt.Errorf("tune: --base %s on this worker has weights %.12s, the run was planned with %.12s: put the same files there", c.Base, digest, c.Identity.Weights)
+		return fmt.Errorf("tune: --base %s on this worker has weights %.12s, the run was planned with %.12s: put the same files there", c.Base, digest, c.Identity.Weights)
 	}
 	if t.dev, err = gpu.Open(c.Device, gpu.Options{Threads: c.Threads}); err != nil {
-		return nil, err
+		return err
 	}
 	config := c.adapterConfig()
 	options := config.Options(int(c.Vocabulary.Length), c.Seed)
 	if t.model, err = b.Load(t.dev, options); err != nil {
-		return nil, err
+		return err
 	}
 	if t.model.Sizes().Tied {
 		delete(config.Tokens, "lm_head") // those of the embedding serve it, too
 	}
 	if t.adapters, err = lora.Attach(t.model, config, c.Seed); err != nil {
-		return nil, err
+		return err
 	}
 	decayed := optim.Matrices
 	if c.DecayAll {
@@ -111,13 +113,13 @@ func load(ctx context.Context, c Config) (t *trainer, err error) {
 	}
 	t.opt, err = optim.New(t.dev, t.adapters.Parameters(), optim.Config{Beta1: c.Beta1, Beta2: c.Beta2, Eps: c.Eps, Decay: c.Decay, Decayed: decayed, Clip: c.Clip})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, p := range t.adapters.Parameters() {
 		t.names, t.shapes = append(t.names, p.Name), append(t.shapes, slices.Clone(p.Tensor.Shape()))
 	}
 	t.initial, err = t.save(true)
-	return t, err
+	return err
 }
 
 // Close frees everything.
