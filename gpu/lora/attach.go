@@ -19,7 +19,6 @@ type Adapters struct {
 	seed    uint64
 	modules []lm.Module // that have an adapter
 	params  []nn.Parameter
-	base    []lm.Parameter // those of the model
 	made    []*gpu.Tensor
 }
 
@@ -29,9 +28,9 @@ func Attach(m lm.Model, c Config, seed uint64) (*Adapters, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	a := &Adapters{config: c, m: m, seed: seed, base: m.Parameters()}
+	a := &Adapters{config: c, m: m, seed: seed}
 	whole := map[string]bool{}
-	for _, p := range a.base {
+	for _, p := range m.Parameters() {
 		whole[p.Name] = true
 	}
 	used := map[string]bool{}
@@ -58,7 +57,7 @@ func Attach(m lm.Model, c Config, seed uint64) (*Adapters, error) {
 			return nil, errors.Join(fmt.Errorf("lora: no linear layer %q in this %s; have: %s", name, m.Architecture(), strings.Join(kinds(m), ", ")), a.Close())
 		}
 	}
-	for _, p := range a.base {
+	for _, p := range m.Parameters() {
 		a.params = append(a.params, p.Parameter)
 	}
 	a.SetStep(0, 0)
