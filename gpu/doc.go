@@ -24,6 +24,8 @@
 //	Q  queries, that is codes of an image
 //	K  rows of a codebook
 //	W  width of the vision transformer, H of the Q-Former
+//	V  tokens of a vocabulary
+//	R  rank of an adapter
 //
 // # Bits
 //

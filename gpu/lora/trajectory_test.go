@@ -154,6 +154,9 @@ func TestTrajectories(t *testing.T) {
 				if mode.name == "plain" && (testing.Short() || !strings.Contains(set, "opt")) {
 					t.Skip("plain is slow: OPT alone, and not in short mode")
 				}
+				if mode.name == "recompute" && testing.Short() && !strings.HasSuffix(set, "tokens") {
+					t.Skip("a long run, in short mode")
+				}
 				folder := golden.Fixtures(t, set)
 				want := golden.Open(t, filepath.Join(folder, "trajectory.safetensors"))
 				dev := open(t, mode.backEnd)
