@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sower/gpu"
+	"sower/internal/base"
 	"sower/internal/bench"
 	"sower/internal/progress"
 	"sower/internal/weights"
@@ -33,6 +34,7 @@ type benchOptions struct {
 	against []string
 	json    bool
 	quiet   bool
+	tune    bench.TuneOptions
 }
 
 func newBench() *cobra.Command {
@@ -46,10 +48,12 @@ gemm, decode and encode. Figures are wall clock: close other programs first.
   encode    seconds an image, the time of each operation, memory; --against runs another engine in turn
   gemm      matrix products at the model's shapes
   decode    decoding and resizing of pictures
-  pipeline  the whole of sower encode against the model alone`,
+  pipeline  the whole of sower encode against the model alone
+  tune      LoRA training of a language model, and generation`,
 		Example: `  sower bench
   sower bench encode --model standin:seed2:0 --precision bfloat16
   sower bench encode --against 'python3 docs/benchmarks/peers/torch_seed.py --mode eager --threads 2'
+  sower bench tune --base SmolLM2.gguf --tokens 512
   sower bench pipeline --model null --pairs 50000 --json`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -75,6 +79,7 @@ gemm, decode and encode. Figures are wall clock: close other programs first.
 		{"gemm", "Time matrix products at the model's shapes", o.gemm},
 		{"decode", "Time decoding and resizing of pictures", o.decode},
 		{"pipeline", "Time sower encode against the model alone", o.pipeline},
+		{"tune", "Time LoRA training of a language model, and generation", o.tuneModel},
 	} {
 		c := &cobra.Command{Use: sub.use, Short: sub.short, Args: noArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.print(cmd, sub.run)
@@ -82,6 +87,13 @@ gemm, decode and encode. Figures are wall clock: close other programs first.
 		switch sub.use {
 		case "encode":
 			c.Flags().StringArrayVar(&o.against, "against", nil, "command of another engine to run in turn (docs/benchmarks/peers); repeat for several")
+		case "tune":
+			c.Flags().StringVarP(&o.tune.Base, "base", "b", "standin:tiny:0", base.Usage)
+			c.Flags().IntVar(&o.tune.Tokens, "tokens", 512, "tokens of a sequence")
+			c.Flags().IntVar(&o.tune.Rank, "rank", 16, "rank of the adapters")
+			c.Flags().IntVar(&o.tune.NewTokens, "new-tokens", 32, "tokens to generate")
+			c.Flags().BoolVar(&o.tune.Recompute, "recompute", false, "gradient checkpointing")
+			c.Flags().StringArrayVar(&o.tune.Against, "against", nil, "command of another trainer to run in turn (docs/benchmarks/peers)")
 		case "decode":
 			c.Flags().IntVar(&o.size, "size", 224, "side that pictures are resized to")
 		case "pipeline":
@@ -154,9 +166,18 @@ func (r encodeReport) text(w io.Writer) {
 		fmt.Fprintf(w, " = %.1f %% of the peak", 100*r.Share)
 	}
 	fmt.Fprintln(w)
+	printOps(w, "ms an image", r.Table)
+	for _, v := range r.Rivals {
+		fmt.Fprintf(w, "against    %s %s, %s, %d threads: %.3f s an image, this one %.3f in the same rounds: %.2f times as fast; %d of %d codes equal\n",
+			v.Name, v.Version, v.Precision, v.Threads, v.Median, v.Ours, v.Ratio, v.Equal, v.Codes)
+	}
+}
+
+// printOps is the table of operations.
+func printOps(w io.Writer, unit string, ops []bench.Op) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "operation\tcalls\tms an image\tshare\tGFLOP/s\t")
-	for _, op := range r.Table {
+	fmt.Fprintln(t, "operation\tcalls\t"+unit+"\tshare\tGFLOP/s\t")
+	for _, op := range ops {
 		rate := ""
 		if op.Rate > 0 {
 			rate = fmt.Sprintf("%.1f", op.Rate/1e9)
@@ -164,10 +185,6 @@ func (r encodeReport) text(w io.Writer) {
 		fmt.Fprintf(t, "%s\t%.0f\t%.2f\t%.1f %%\t%s\t\n", op.Op, op.Calls, 1e3*op.Seconds, 100*op.Share, rate)
 	}
 	t.Flush()
-	for _, v := range r.Rivals {
-		fmt.Fprintf(w, "against    %s %s, %s, %d threads: %.3f s an image, this one %.3f in the same rounds: %.2f times as fast; %d of %d codes equal\n",
-			v.Name, v.Version, v.Precision, v.Threads, v.Median, v.Ours, v.Ratio, v.Equal, v.Codes)
-	}
 }
 
 func printMachine(w io.Writer, m bench.Machine) {
@@ -278,4 +295,39 @@ func (r *pipelineReport) text(w io.Writer) {
 		fmt.Fprintf(w, ", %.1f %% of the model's own rate", 100*r.Share)
 	}
 	fmt.Fprintln(w)
+}
+
+type tuneReport struct{ *bench.TuneResult }
+
+func (o *benchOptions) tuneModel(cmd *cobra.Command) (figures, error) {
+	options, err := o.options()
+	if err != nil {
+		return nil, err
+	}
+	t := o.tune
+	if t.Tokens < 2 || t.Rank < 1 || t.NewTokens < 1 {
+		return nil, usageError{errorf("bench: --tokens %d, --rank %d, --new-tokens %d: want 2, 1 and 1 or more", t.Tokens, t.Rank, t.NewTokens)}
+	}
+	t.Options, t.Rounds = options, o.rounds
+	if !o.quiet {
+		t.Progress = func(format string, args ...any) { fmt.Fprintf(cmd.ErrOrStderr(), "bench: "+format+"\n", args...) }
+	}
+	r, err := bench.Tune(cmd.Context(), t)
+	return tuneReport{r}, err
+}
+
+func (r tuneReport) text(w io.Writer) {
+	printMachine(w, r.Machine)
+	fmt.Fprintf(w, "model      %s, loaded in %.1f s, %s of anonymous memory while training\n", r.Base, r.Load, progress.Size(r.Memory))
+	fmt.Fprintf(w, "train      %.1f tokens/s (LoRA rank %d, %s trained, sequences of %d, median of %d steps), %.1f GFLOP/s", r.Rate, r.Rank, progress.Thousands(int64(r.Trained)), r.Tokens,
+		len(r.Seconds), r.FLOPs*r.Rate/float64(r.Tokens)/1e9)
+	if r.Share > 0 {
+		fmt.Fprintf(w, " = %.1f %% of the peak", 100*r.Share)
+	}
+	fmt.Fprintf(w, "\ngenerate   %.1f tokens/s, one row after a prompt of 32\n", r.Generate)
+	printOps(w, "ms a step", r.Table)
+	for _, v := range r.Rivals {
+		fmt.Fprintf(w, "against    %s %s, %s, %d threads: %.1f tokens/s, this one %.1f in the same rounds: %.2f times as fast; its peak memory %s, generation %.1f tokens/s\n",
+			v.Name, v.Version, v.Precision, v.Threads, v.Rate, v.Ours, v.Ratio, progress.Size(v.Memory), v.Generate)
+	}
 }

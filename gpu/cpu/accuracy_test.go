@@ -73,3 +73,30 @@ func TestSoftmaxAccuracy(t *testing.T) {
 	}
 	t.Logf("%.2f of what is allowed at worst", worst)
 }
+
+// TestGateAccuracy compares the gate and its gradient with float64 over the range where they matter.
+func TestGateAccuracy(t *testing.T) {
+	const n = 1<<16 + 5
+	g, u, dy := make([]float32, n), make([]float32, n), make([]float32, n)
+	for i := range g {
+		g[i] = float32(-30 + 60*float64(i)/n)
+		u[i], dy[i] = float32(math.Cos(float64(i)))*3, float32(math.Sin(float64(i)*0.7))
+	}
+	y, dg, du := make([]float32, n), make([]float32, n), make([]float32, n)
+	gateRow(y, g, u)
+	gateGradRow(dg, du, dy, g, u)
+	want, wantG, wantU := make([]float32, n), make([]float32, n), make([]float32, n)
+	gatePlain(want, g, u)
+	gateGradPlain(wantG, wantU, dy, g, u)
+	for i := range y {
+		for what, pair := range map[string][2]float32{"gate": {y[i], want[i]}, "du": {du[i], wantU[i]}} {
+			if d := math.Abs(float64(pair[0]) - float64(pair[1])); !(d <= 6e-7*math.Abs(float64(pair[1]))+1e-36) {
+				t.Fatalf("%s(%g, %g) is %g, want %g", what, g[i], u[i], pair[0], pair[1])
+			}
+		}
+		// 1 + g·(1-s) passes through 0 near g = -1.28.
+		if d := math.Abs(float64(dg[i]) - float64(wantG[i])); !(d <= 2e-6*math.Abs(float64(wantG[i]))+3e-7*math.Abs(float64(dy[i]*u[i]))) {
+			t.Fatalf("dg(%g) is %g, want %g", g[i], dg[i], wantG[i])
+		}
+	}
+}

@@ -244,8 +244,3 @@ func (s *stream) AdamW(a driver.AdamWArgs) error {
 	s.chunks(len(p), func(i, end int) { adamW(p[i:end], g[i:end], m[i:end], v[i:end], a) })
 	return nil
 }
-
-// The rows of Gate and its gradient, in Go where there is no kernel.
-func gateRow(y, g, u []float32) { gatePlain(y, g, u) }
-
-func gateGradRow(dg, du, dy, g, u []float32) { gateGradPlain(dg, du, dy, g, u) }

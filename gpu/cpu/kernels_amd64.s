@@ -4842,3 +4842,207 @@ applyTail:
 applyDone:
 	VZEROUPPER
 	RET
+
+// func gateAVX2(n int, gate *float32, up *float32, y *float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·gateAVX2(SB), NOSPLIT, $0-32
+	MOVQ n+0(FP), AX
+	MOVQ gate+8(FP), CX
+	MOVQ up+16(FP), DX
+	MOVQ y+24(FP), BX
+	SUBQ $0x08, AX
+	JL   gateRowTail
+
+gateRow:
+	VMOVUPS      (CX), Y0
+	VORPS        const_80000000<>+0(SB), Y0, Y1
+	VCMPPS       $0x01, const_c2ae0000<>+0(SB), Y1, Y2
+	VMOVUPS      const_c2ae0000<>+0(SB), Y3
+	VMAXPS       Y1, Y3, Y1
+	VMULPS       const_3fb8aa3b<>+0(SB), Y1, Y3
+	VROUNDPS     $0x00, Y3, Y3
+	VMOVAPS      Y1, Y1
+	VFNMADD231PS const_3f317000<>+0(SB), Y3, Y1
+	VFNMADD231PS const_3805fdf4<>+0(SB), Y3, Y1
+	VMOVUPS      const_39509279<>+0(SB), Y4
+	VFMADD213PS  const_3ab6a192<>+0(SB), Y1, Y4
+	VFMADD213PS  const_3c088870<>+0(SB), Y1, Y4
+	VFMADD213PS  const_3d2aaa75<>+0(SB), Y1, Y4
+	VFMADD213PS  const_3e2aaaab<>+0(SB), Y1, Y4
+	VFMADD213PS  const_3f000000<>+0(SB), Y1, Y4
+	VMULPS       Y1, Y1, Y5
+	VFMADD213PS  Y1, Y5, Y4
+	VADDPS       const_3f800000<>+0(SB), Y4, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y4, Y4
+	VANDNPS      Y4, Y2, Y4
+	VADDPS       const_3f800000<>+0(SB), Y4, Y1
+	VMOVUPS      const_3f800000<>+0(SB), Y2
+	VDIVPS       Y1, Y2, Y2
+	VMULPS       Y4, Y2, Y1
+	VBLENDVPS    Y0, Y1, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VMOVUPS      (DX), Y0
+	VMULPS       Y0, Y2, Y2
+	VMOVUPS      Y2, (BX)
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, DX
+	ADDQ         $0x20, BX
+	SUBQ         $0x08, AX
+	JGE          gateRow
+
+gateRowTail:
+	ADDQ         $0x08, AX
+	JZ           gateRowDone
+	LEAQ         tail_mask<>+0(SB), SI
+	NEGQ         AX
+	VMOVUPS      32(SI)(AX*4), Y0
+	VMASKMOVPS   (CX), Y0, Y1
+	VORPS        const_80000000<>+0(SB), Y1, Y2
+	VCMPPS       $0x01, const_c2ae0000<>+0(SB), Y2, Y3
+	VMOVUPS      const_c2ae0000<>+0(SB), Y4
+	VMAXPS       Y2, Y4, Y2
+	VMULPS       const_3fb8aa3b<>+0(SB), Y2, Y4
+	VROUNDPS     $0x00, Y4, Y4
+	VMOVAPS      Y2, Y2
+	VFNMADD231PS const_3f317000<>+0(SB), Y4, Y2
+	VFNMADD231PS const_3805fdf4<>+0(SB), Y4, Y2
+	VMOVUPS      const_39509279<>+0(SB), Y5
+	VFMADD213PS  const_3ab6a192<>+0(SB), Y2, Y5
+	VFMADD213PS  const_3c088870<>+0(SB), Y2, Y5
+	VFMADD213PS  const_3d2aaa75<>+0(SB), Y2, Y5
+	VFMADD213PS  const_3e2aaaab<>+0(SB), Y2, Y5
+	VFMADD213PS  const_3f000000<>+0(SB), Y2, Y5
+	VMULPS       Y2, Y2, Y6
+	VFMADD213PS  Y2, Y6, Y5
+	VADDPS       const_3f800000<>+0(SB), Y5, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VANDNPS      Y5, Y3, Y5
+	VADDPS       const_3f800000<>+0(SB), Y5, Y2
+	VMOVUPS      const_3f800000<>+0(SB), Y3
+	VDIVPS       Y2, Y3, Y3
+	VMULPS       Y5, Y3, Y2
+	VBLENDVPS    Y1, Y2, Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VMASKMOVPS   (DX), Y0, Y1
+	VMULPS       Y1, Y3, Y3
+	VMASKMOVPS   Y3, Y0, (BX)
+
+gateRowDone:
+	VZEROUPPER
+	RET
+
+// func gateGradAVX2(n int, dy *float32, gate *float32, up *float32, dgate *float32, dup *float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·gateGradAVX2(SB), NOSPLIT, $0-48
+	MOVQ n+0(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ gate+16(FP), DX
+	MOVQ up+24(FP), BX
+	MOVQ dgate+32(FP), SI
+	MOVQ dup+40(FP), DI
+	SUBQ $0x08, AX
+	JL   gateGradTail
+
+gateGrad:
+	VMOVUPS      (DX), Y0
+	VMOVUPS      (CX), Y1
+	VORPS        const_80000000<>+0(SB), Y0, Y2
+	VCMPPS       $0x01, const_c2ae0000<>+0(SB), Y2, Y3
+	VMOVUPS      const_c2ae0000<>+0(SB), Y4
+	VMAXPS       Y2, Y4, Y2
+	VMULPS       const_3fb8aa3b<>+0(SB), Y2, Y4
+	VROUNDPS     $0x00, Y4, Y4
+	VMOVAPS      Y2, Y2
+	VFNMADD231PS const_3f317000<>+0(SB), Y4, Y2
+	VFNMADD231PS const_3805fdf4<>+0(SB), Y4, Y2
+	VMOVUPS      const_39509279<>+0(SB), Y5
+	VFMADD213PS  const_3ab6a192<>+0(SB), Y2, Y5
+	VFMADD213PS  const_3c088870<>+0(SB), Y2, Y5
+	VFMADD213PS  const_3d2aaa75<>+0(SB), Y2, Y5
+	VFMADD213PS  const_3e2aaaab<>+0(SB), Y2, Y5
+	VFMADD213PS  const_3f000000<>+0(SB), Y2, Y5
+	VMULPS       Y2, Y2, Y6
+	VFMADD213PS  Y2, Y6, Y5
+	VADDPS       const_3f800000<>+0(SB), Y5, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VANDNPS      Y5, Y3, Y5
+	VADDPS       const_3f800000<>+0(SB), Y5, Y2
+	VMOVUPS      const_3f800000<>+0(SB), Y3
+	VDIVPS       Y2, Y3, Y3
+	VMULPS       Y5, Y3, Y2
+	VBLENDVPS    Y0, Y2, Y3, Y3
+	VMULPS       Y0, Y3, Y2
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      const_3f800000<>+0(SB), Y4
+	VSUBPS       Y3, Y4, Y4
+	VFMADD213PS  const_3f800000<>+0(SB), Y0, Y4
+	VMULPS       Y3, Y4, Y4
+	VMOVUPS      (BX), Y0
+	VMULPS       Y0, Y4, Y4
+	VMULPS       Y1, Y4, Y4
+	VMOVUPS      Y4, (SI)
+	VMOVUPS      Y2, (DI)
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, DX
+	ADDQ         $0x20, BX
+	ADDQ         $0x20, SI
+	ADDQ         $0x20, DI
+	SUBQ         $0x08, AX
+	JGE          gateGrad
+
+gateGradTail:
+	ADDQ         $0x08, AX
+	JZ           gateGradDone
+	LEAQ         tail_mask<>+0(SB), R8
+	NEGQ         AX
+	VMOVUPS      32(R8)(AX*4), Y0
+	VMASKMOVPS   (DX), Y0, Y1
+	VMASKMOVPS   (CX), Y0, Y2
+	VORPS        const_80000000<>+0(SB), Y1, Y3
+	VCMPPS       $0x01, const_c2ae0000<>+0(SB), Y3, Y4
+	VMOVUPS      const_c2ae0000<>+0(SB), Y5
+	VMAXPS       Y3, Y5, Y3
+	VMULPS       const_3fb8aa3b<>+0(SB), Y3, Y5
+	VROUNDPS     $0x00, Y5, Y5
+	VMOVAPS      Y3, Y3
+	VFNMADD231PS const_3f317000<>+0(SB), Y5, Y3
+	VFNMADD231PS const_3805fdf4<>+0(SB), Y5, Y3
+	VMOVUPS      const_39509279<>+0(SB), Y6
+	VFMADD213PS  const_3ab6a192<>+0(SB), Y3, Y6
+	VFMADD213PS  const_3c088870<>+0(SB), Y3, Y6
+	VFMADD213PS  const_3d2aaa75<>+0(SB), Y3, Y6
+	VFMADD213PS  const_3e2aaaab<>+0(SB), Y3, Y6
+	VFMADD213PS  const_3f000000<>+0(SB), Y3, Y6
+	VMULPS       Y3, Y3, Y7
+	VFMADD213PS  Y3, Y7, Y6
+	VADDPS       const_3f800000<>+0(SB), Y6, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y6, Y6
+	VANDNPS      Y6, Y4, Y6
+	VADDPS       const_3f800000<>+0(SB), Y6, Y3
+	VMOVUPS      const_3f800000<>+0(SB), Y4
+	VDIVPS       Y3, Y4, Y4
+	VMULPS       Y6, Y4, Y3
+	VBLENDVPS    Y1, Y3, Y4, Y4
+	VMULPS       Y1, Y4, Y3
+	VMULPS       Y2, Y3, Y3
+	VMOVUPS      const_3f800000<>+0(SB), Y5
+	VSUBPS       Y4, Y5, Y5
+	VFMADD213PS  const_3f800000<>+0(SB), Y1, Y5
+	VMULPS       Y4, Y5, Y5
+	VMASKMOVPS   (BX), Y0, Y1
+	VMULPS       Y1, Y5, Y5
+	VMULPS       Y2, Y5, Y5
+	VMASKMOVPS   Y5, Y0, (SI)
+	VMASKMOVPS   Y3, Y0, (DI)
+
+gateGradDone:
+	VZEROUPPER
+	RET

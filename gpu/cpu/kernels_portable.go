@@ -33,3 +33,7 @@ func softmaxRow(x []float32, scale float32) { softmaxPlain(x, scale) }
 func layerNormRow(y, x, weight, bias []float32, eps float32) {
 	layerNormPlain(y, x, weight, bias, eps)
 }
+
+func gateRow(y, g, u []float32) { gatePlain(y, g, u) }
+
+func gateGradRow(dg, du, dy, g, u []float32) { gateGradPlain(dg, du, dy, g, u) }

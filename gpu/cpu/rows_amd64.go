@@ -50,3 +50,24 @@ func layerNormRow(y, x, weight, bias []float32, eps float32) {
 	_, _, _ = x[:len(y)], weight[:len(y)], bias[:len(y)]
 	layerNormAVX2(len(y), &x[0], &weight[0], &bias[0], &y[0], eps)
 }
+
+// gateRow writes y = u·SiLU(g).
+func gateRow(y, g, u []float32) {
+	if !avx2 || len(y) == 0 {
+		gatePlain(y, g, u)
+		return
+	}
+	_, _ = g[:len(y)], u[:len(y)]
+	gateAVX2(len(y), &g[0], &u[0], &y[0])
+}
+
+// gateGradRow writes the gradients of gateRow.
+func gateGradRow(dg, du, dy, g, u []float32) {
+	n := len(dg)
+	if !avx2 || n == 0 {
+		gateGradPlain(dg, du, dy, g, u)
+		return
+	}
+	_, _, _, _ = du[:n], dy[:n], g[:n], u[:n]
+	gateGradAVX2(n, &dy[0], &g[0], &u[0], &dg[0], &du[0])
+}

@@ -44,3 +44,7 @@ func layerNormRow(y, x, weight, bias []float32, eps float32) {
 	_, _, _ = x[:len(y)], weight[:len(y)], bias[:len(y)]
 	layerNormNEON(len(y), &x[0], &weight[0], &bias[0], &y[0], eps)
 }
+
+func gateRow(y, g, u []float32) { gatePlain(y, g, u) }
+
+func gateGradRow(dg, du, dy, g, u []float32) { gateGradPlain(dg, du, dy, g, u) }

@@ -244,3 +244,13 @@ func softmaxAVX2(n int, x *float32, scale float32)
 //
 //go:noescape
 func layerNormAVX2(n int, x *float32, weight *float32, bias *float32, y *float32, eps float32)
+
+// gateAVX2 writes up·gate/(1+exp(-gate)), within 5 units in the last place where that exceeds 1e-36; y may be gate or up.
+//
+//go:noescape
+func gateAVX2(n int, gate *float32, up *float32, y *float32)
+
+// gateGradAVX2 writes the gradients of up·gate/(1+exp(-gate)) to gate and up, given that of the result.
+//
+//go:noescape
+func gateGradAVX2(n int, dy *float32, gate *float32, up *float32, dgate *float32, dup *float32)

@@ -31,6 +31,9 @@ type Answer struct {
 	Images  int     `json:"images"`
 	Seconds float64 `json:"seconds"`
 	Codes   [][]int `json:"codes"`
+	// Memory and Generate are those of trainers: peak bytes of the process, tokens a second.
+	Memory   int64   `json:"peak_bytes"`
+	Generate float64 `json:"generate_tokens_per_second"`
 }
 
 // Peer is a process that encodes the same pictures with another engine (docs/benchmarks/peers/README.md): it says a line

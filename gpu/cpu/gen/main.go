@@ -27,6 +27,8 @@ func main() {
 	tanh()
 	softmax()
 	layerNorm()
+	gate()
+	gateGrad()
 	Generate()
 	if err := bf16(flag.Lookup("out").Value.String()); err != nil {
 		fmt.Fprintln(os.Stderr, "gen:", err)

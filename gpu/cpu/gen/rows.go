@@ -193,3 +193,67 @@ func layerNorm() {
 	VZEROUPPER()
 	RET()
 }
+
+// sigmoid is 1/(1+exp(-x)), from e = exp(-|x|): 1/(1+e) on the right, e/(1+e) on the left, where 1 - 1/(1+e) would lose
+// digits.
+func sigmoid(x VecVirtual) VecVirtual {
+	t, under, s, left := YMM(), YMM(), YMM(), YMM()
+	VORPS(bits(signBit), x, t) // -|x|
+	e := exp(t)
+	VADDPS(float(1), e, under)
+	VMOVUPS(float(1), s)
+	VDIVPS(under, s, s)
+	VMULPS(e, s, left)
+	VBLENDVPS(x, left, s, s) // by the sign bit of x
+	return s
+}
+
+func gate() {
+	TEXT("gateAVX2", NOSPLIT, "func(n int, gate, up, y *float32)")
+	Doc("gateAVX2 writes up·gate/(1+exp(-gate)), within 5 units in the last place where that exceeds 1e-36; y may be gate or up.")
+	Pragma("noescape")
+	n := Load(Param("n"), GP64())
+	g := Load(Param("gate"), GP64())
+	u := Load(Param("up"), GP64())
+	y := Load(Param("y"), GP64())
+	row("gateRow", n, []Register{g, u, y}, func(mask VecVirtual) {
+		v := load(g, mask)
+		s := sigmoid(v)
+		VMULPS(v, s, s)
+		VMULPS(load(u, mask), s, s)
+		store(s, mask, y)
+	})
+	VZEROUPPER()
+	RET()
+}
+
+// gateGrad has the derivative of SiLU as s·(1 + g·(1-s)), s the sigmoid.
+func gateGrad() {
+	TEXT("gateGradAVX2", NOSPLIT, "func(n int, dy, gate, up, dgate, dup *float32)")
+	Doc("gateGradAVX2 writes the gradients of up·gate/(1+exp(-gate)) to gate and up, given that of the result.")
+	Pragma("noescape")
+	n := Load(Param("n"), GP64())
+	dy := Load(Param("dy"), GP64())
+	g := Load(Param("gate"), GP64())
+	u := Load(Param("up"), GP64())
+	dg := Load(Param("dgate"), GP64())
+	du := Load(Param("dup"), GP64())
+	row("gateGrad", n, []Register{dy, g, u, dg, du}, func(mask VecVirtual) {
+		v, d := load(g, mask), load(dy, mask)
+		s := sigmoid(v)
+		to := YMM()
+		VMULPS(v, s, to)
+		VMULPS(d, to, to)
+		slope := YMM()
+		VMOVUPS(float(1), slope)
+		VSUBPS(s, slope, slope)
+		VFMADD213PS(float(1), v, slope) // 1 + g·(1-s)
+		VMULPS(s, slope, slope)
+		VMULPS(load(u, mask), slope, slope)
+		VMULPS(d, slope, slope)
+		store(slope, mask, dg)
+		store(to, mask, du)
+	})
+	VZEROUPPER()
+	RET()
+}
