@@ -103,7 +103,7 @@ func (t *attentionTask) run(w *worker) {
 			}
 			w.score(t.kernels, &t.AttentionArgs, scores, keyCols, queries, keys, batch, i0, i0+m, from, to)
 			p.rows(weights, scores, keyCols, m, to*elements)
-			w.multiplySpan(t.kernels, y[i0*t.Y.Row:], t.Y.Row, weights, to, 0, m, values, ts, 0, t.Width, from, to, even, false)
+			w.multiplySpan(t.kernels, y[i0*t.Y.Row:], t.Y.Row, weights, to, 0, m, values, 0, ts, 0, t.Width, from, to, even, false)
 		}
 	}
 }

@@ -2,9 +2,9 @@ package cpu
 
 import "sower/gpu/driver"
 
-// gradBlock is how many queries are taken at a time: sums over them should be long enough to pay for loading and storing
-// the gradients of the keys.
-const gradBlock = 96
+// gradBlock is how many queries are taken at a time: more make longer sums for the gradients of the keys, which are loaded and
+// stored for each, but see more keys that a causal mask hides.
+const gradBlock = 48
 
 // attentionGradTask computes the gradients of one head a piece. Probabilities are computed again: they take less time than
 // keeping them would take memory. Heads that share keys leave theirs in partial.
@@ -63,7 +63,7 @@ func (t *attentionGradTask) run(w *worker) {
 				softmaxGradRow(row, row, scores[r*keyCols+from:r*keyCols+to], t.Scale)
 			}
 			p.rows(packed, slopes, keyCols, m, to)
-			w.multiplySpan(t.kernels, dq[i0*t.DQ.Row:], t.DQ.Row, packed, to, 0, m, keysAgain, ts, 0, t.Width, from, to, false, false)
+			w.multiplySpan(t.kernels, dq[i0*t.DQ.Row:], t.DQ.Row, packed, to, 0, m, keysAgain, 0, ts, 0, t.Width, from, to, false, false)
 			// Sums over the queries of this block, added to what earlier ones gave.
 			seen, steps := min(to, t.Tk)-from, t.steps(m)
 			p.panels(queryPanels, q[i0*t.Q.Row:], t.Q.Row, 0, t.Width, m, false)

@@ -34,24 +34,24 @@ func kStep(p, steps int) int {
 // group of rows begins at i0 and a panel at j0.
 func (w *worker) multiplyBlock(k *kernels, c []float32, stride int, a []float32, i0, i1 int, b []float32, j0, j1, steps int,
 	accumulate bool) {
-	w.multiplySpan(k, c, stride, a, steps, i0, i1, b, steps, j0, j1, 0, steps, true, accumulate)
+	w.multiplySpan(k, c, stride, a, steps, i0, i1, b, 0, steps, j0, j1, 0, steps, true, accumulate)
 }
 
-// multiplySpan is multiplyBlock for steps [from, to) of k, rows of a and panels of b having room for different numbers of
-// them. Unless their blocks are to be balanced, they begin at multiples of kBlock: then leaving out steps whose elements
+// multiplySpan is multiplyBlock for steps [from, to) of k, of which rows of a have aSteps, and panels of b bSteps from bFrom
+// on. Unless their blocks are to be balanced, they begin at multiples of kBlock: then leaving out steps whose elements
 // of a are 0 changes no bit.
-func (w *worker) multiplySpan(k *kernels, c []float32, stride int, a []float32, aSteps, i0, i1 int, b []float32, steps, j0, j1, from, to int,
-	balanced, accumulate bool) {
+func (w *worker) multiplySpan(k *kernels, c []float32, stride int, a []float32, aSteps, i0, i1 int, b []float32, bFrom, bSteps, j0, j1,
+	from, to int, balanced, accumulate bool) {
 	for p := from; p < to; {
 		kc := min(kBlock-p%kBlock, to-p)
 		if balanced {
 			kc = kStep(p, to)
 		}
 		for j := j0; j < j1; j += k.width {
-			panel := b[j*steps+p*k.width:][:kc*k.width]
+			panel := b[j*bSteps+(p-bFrom)*k.width:][:kc*k.width]
 			var next []float32
 			if j+k.width < j1 {
-				next = b[(j+k.width)*steps+p*k.width:][:kc*k.width]
+				next = b[(j+k.width)*bSteps+(p-bFrom)*k.width:][:kc*k.width]
 			}
 			cols, vectors := min(k.width, j1-j), 2
 			if cols <= k.width/2 {

@@ -8,7 +8,8 @@ import (
 )
 
 // inputTask computes dx (+)= dy·w in blocks of columns of dx. The weight is packed for sums over its columns; each block
-// turns the part that it needs around, 8x8 elements at a time, which costs a few percent of the products and no memory.
+// turns the part that it needs around, 8x8 elements at a time and kBlock rows after each other, which costs a few percent
+// of the products and a little of the cache.
 type inputTask struct {
 	pieces
 	dx, dy     []float32 // dy packed
@@ -23,28 +24,31 @@ func (t *inputTask) run(w *worker) {
 	for i, ok := t.take(); ok; i, ok = t.take() {
 		j0 := i * t.cols
 		n := min(t.cols, t.w.cols-j0)
-		panels := w.floats(roundUp(n, k.width) * steps)
-		t.w.turn(panels, j0, n, steps)
-		for i0 := 0; i0 < t.m; i0 += rowBlock {
-			w.multiplyBlock(k, t.dx[j0:], t.w.cols, t.dy, i0, min(i0+rowBlock, t.m), panels, 0, n, steps, t.accumulate)
+		for p := 0; p < steps; p += kBlock {
+			end := min(p+kBlock, steps)
+			panels := w.floats(roundUp(n, k.width) * (end - p))
+			t.w.turn(panels, j0, n, p, end)
+			for i0 := 0; i0 < t.m; i0 += rowBlock {
+				w.multiplySpan(k, t.dx[j0:], t.w.cols, t.dy, steps, i0, min(i0+rowBlock, t.m), panels, p, end-p, 0, n, p, end, false, t.accumulate || p > 0)
+			}
 		}
 	}
 }
 
-// turn packs columns [j0, j0+n) of the matrix as panels whose steps are its rows.
-func (m *matrix) turn(panels []float32, j0, n, steps int) {
+// turn packs columns [j0, j0+n) of rows [from, to) of the matrix as panels whose steps are these rows. from is a multiple of
+// the width; what is beyond the last row is 0.
+func (m *matrix) turn(panels []float32, j0, n, from, to int) {
 	width := m.width
 	for j := 0; j < n; j += width {
-		panel := panels[j*steps:][:width*steps]
+		panel := panels[j*(to-from):][:width*(to-from)]
 		cols := min(width, n-j)
-		for r := 0; r < m.rows; r += width {
+		for r := from; r < min(to, m.rows); r += width {
 			// A square of the matrix: from [cols of k][width of rows] to [rows][width of columns].
-			from := m.panels[r*m.k+(j0+j)*width:]
-			to := panel[r*width:]
-			rows := min(width, m.rows-r)
-			turnSquare(to, from, rows, cols, width)
+			turnSquare(panel[(r-from)*width:], m.panels[r*m.k+(j0+j)*width:], min(width, m.rows-r), cols, width)
 		}
-		clear(panel[m.rows*width:])
+		if to > m.rows {
+			clear(panel[(m.rows-from)*width:])
+		}
 	}
 }
 
@@ -77,8 +81,14 @@ func (s *stream) MatMulInput(dx, dy driver.View, stride, m int, w driver.Matrix,
 	s.packAll(weight.kernels, floats(dy), stride, m, weight.rows, steps, share)
 	t := &s.input
 	t.dx, t.dy, t.m, t.w, t.accumulate = floats(dx), s.pack.dst, m, weight, accumulate
-	// Few columns at a time: the turned part should stay in the cache, and there should be pieces for all threads.
-	t.cols = weight.width * max(1, min(2, 1<<17/(steps*weight.width)))
+	// As many panels at a time as the cache has room for, but so that threads end together.
+	panels, best := (weight.cols+weight.width-1)/weight.width, 0
+	for n := 1; n <= 3; n++ {
+		blocks := (panels + n - 1) / n
+		if each := (blocks + s.pool.threads - 1) / s.pool.threads * n; best == 0 || each <= best {
+			best, t.cols = each, n*weight.width
+		}
+	}
 	t.set((weight.cols + t.cols - 1) / t.cols)
 	s.run(t, t.n, share)
 	return nil
