@@ -18,9 +18,9 @@ func newDemo() *cobra.Command {
 	o := encodeOptions{model: "standin:tiny:0", resize: "bicubic", unitBytes: 256 << 10, maxPixels: limits.MaxPixels, maxBytes: sizeFlag(limits.MaxImageBytes)}
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "From 64 bundled pictures to training sequences, as a first look",
+		Short: "From 64 bundled pictures to a tuned toy model, as a first look",
 		Long: `Demo writes two bundled shards of public-domain clip art into --output, encodes them with small stand-in weights, lays codes
-and captions out as training sequences and shows what came out. It needs nothing but this program.`,
+and captions out as training sequences, tunes a toy language model on them and has it make an image. It needs nothing but this program.`,
 		Example: "  sower demo\n  sower demo --output DIR",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -64,15 +64,20 @@ and captions out as training sequences and shows what came out. It needs nothing
 			if _, err := showSequences(ctx, out, written, m, "train", 1, false); err != nil {
 				return err
 			}
+			if err := demoTune(cmd, &o, sequences.output, filepath.Join(dir, "adapter")); err != nil {
+				return err
+			}
 			fmt.Fprintf(out, `
 These weights are a stand-in made by a fixed rule: the codes are exact (every machine makes the same) but meaningless.
-With the published weights the same commands give the published codes; docs/weights.md says where to get them.
+With the published weights the same commands give the published codes; docs/weights.md says where to get them. The language
+model is made by rule, too, and knows 64 captions: give tune a real one.
 
 Codes, one row an image:    %s
 Training sequences:         %s
+Adapter:                    %s
 Their input:                %s (%d shards)
 More:                       sower inspect %s, sower validate %s, sower --help
-`, filepath.Join(o.output, "data"), filepath.Join(sequences.output, "data"), filepath.Join(dir, "shards"), len(names), o.output, sequences.output)
+`, filepath.Join(o.output, "data"), filepath.Join(sequences.output, "data"), filepath.Join(dir, "adapter"), filepath.Join(dir, "shards"), len(names), o.output, sequences.output)
 			return nil
 		},
 	}
@@ -82,4 +87,26 @@ More:                       sower inspect %s, sower validate %s, sower --help
 	o.run.register(cmd.Flags())
 	cmd.Flags().Lookup("overwrite").Hidden = true
 	return cmd
+}
+
+// demoTune tunes a language model made by rule on the demo's sequences and has it make the codes of an image.
+func demoTune(cmd *cobra.Command, o *encodeOptions, sequences, adapter string) error {
+	out := cmd.OutOrStdout()
+	t := defaultTune()
+	t.run, t.device = o.run, o.device
+	c := &t.config
+	c.Corpus, c.Base, c.Output = sequences, "standin:tiny:0", adapter
+	c.Saved, c.Steps, c.StepsPerRound, c.BatchRows, c.Warmup, c.Rate = []string{"embed_tokens", "lm_head"}, 120, 40, 2, 10, 4e-3
+	fmt.Fprintf(out, "\n$ sower tune --corpus %s --base %s --output %s --saved embed_tokens,lm_head --steps 120 --steps-per-round 40 --batch-rows 2 --warmup 10 --rate 4e-3\n", sequences, c.Base, adapter)
+	if err := t.execute(cmd); err != nil {
+		return err
+	}
+	args := []string{"--base", c.Base, "--adapter", adapter, "--prompt", "Etiquette Laptop", "--image"}
+	fmt.Fprintf(out, "\n$ sower generate --base %s --adapter %s --prompt 'Etiquette Laptop' --image\n", c.Base, adapter)
+	g := newGenerate()
+	g.SetArgs(args)
+	g.SetOut(out)
+	g.SetErr(cmd.ErrOrStderr())
+	g.SilenceUsage, g.SilenceErrors = true, true
+	return g.ExecuteContext(cmd.Context())
 }

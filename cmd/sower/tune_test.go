@@ -141,7 +141,9 @@ func TestTuneKill(t *testing.T) {
 	}
 	corpus, dir := trainingSequences(t, true), t.TempDir()
 	whole, killed := filepath.Join(dir, "whole"), filepath.Join(dir, "killed")
-	args := func(out string) []string { return tuneArgs(corpus, out, "--steps", "80", "--steps-per-round", "10", "--dropout", "0.1") }
+	args := func(out string) []string {
+		return tuneArgs(corpus, out, "--steps", "80", "--steps-per-round", "10", "--dropout", "0.1")
+	}
 	must(t, args(whole)...)
 	for _, round := range []int{0, 3, 5} {
 		cmd := process(args(killed)...)
