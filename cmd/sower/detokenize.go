@@ -75,8 +75,8 @@ func (o *detokenizeOptions) execute(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if source.Pipeline != "encode" {
-		return errorf("--codes %s was written by sower %s: give the folder that sower encode wrote", o.codes, source.Pipeline)
+	if source.Pipeline != "encode" && source.Pipeline != "generate" {
+		return errorf("--codes %s was written by sower %s: give the folder that sower encode wrote, or sower generate --input", o.codes, source.Pipeline)
 	}
 	if err := launch.Whole(ctx, in, source); err != nil {
 		return errorf("--codes: %w", err)

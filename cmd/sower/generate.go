@@ -27,8 +27,10 @@ type generateOptions struct {
 	count     int
 	run       generate.Run
 	stops     []string
-	json      bool
 	scores    string
+	pipeline  runFlags
+	input     string
+	output    string
 }
 
 func newGenerate() *cobra.Command {
@@ -42,11 +44,16 @@ func newGenerate() *cobra.Command {
 image a line. --image-file describes a picture, which --model encodes; it has to be the one that encoded the corpus. Both lay the
 prompt out as the corpus of the adapter was (--template). Images in other text are always whole, too.
 
+With --input, every row of a corpus is one: --image makes codes of its text; without, its codes get a text (--prompt, if any, is a
+question behind each image). --output is a code table again, which sower interleave and sower detokenize read. A run that
+was interrupted goes on where it was.
+
 The best token is taken, unless --temperature says to draw; the same command draws the same.`,
 		Example: `  sower generate --base SmolLM2.gguf --prompt 'The capital of France is' --tokens 20
   sower generate --base SmolLM2.gguf --adapter adapter/ --prompt 'a red bird' --image
   sower generate --base SmolLM2.gguf --adapter adapter/ --prompt 'a red bird' --image --count 4 --temperature 1 --top-p 0.9 --json
-  sower generate --base SmolLM2.gguf --adapter adapter/ --image-file bird.png --model seed2/`,
+  sower generate --base SmolLM2.gguf --adapter adapter/ --image-file bird.png --model seed2/
+  sower generate --base SmolLM2.gguf --adapter adapter/ --input corpus --image --output imagined`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := need(cmd, "base"); err != nil {
@@ -54,6 +61,9 @@ The best token is taken, unless --temperature says to draw; the same command dra
 			}
 			if err := o.validate(cmd); err != nil {
 				return usageError{err}
+			}
+			if o.input != "" {
+				return o.corpus(cmd)
 			}
 			return o.execute(cmd)
 		},
@@ -74,12 +84,16 @@ The best token is taken, unless --temperature says to draw; the same command dra
 	fs.Float64Var(&o.run.Temperature, "temperature", 0, "0 takes the best token; 1 draws by the model's probabilities, more is wilder")
 	fs.Float64Var(&o.run.TopP, "top-p", 1, "draw from the best tokens that have this share of the probability")
 	fs.Uint64Var(&o.run.Seed, "seed", 0, "of all draws")
-	fs.BoolVar(&o.json, "json", false, "print JSON")
+	fs.StringVarP(&o.input, "input", "i", "", "corpus of sower encode, in place of --prompt: each row is one")
+	fs.StringVarP(&o.output, "output", "o", "", "folder for the rows of --input")
 	fs.StringVar(&o.promptIDs, "prompt-ids", "", "the prompt as ids, separated by spaces or as a JSON list, in place of --prompt; answers are ids, too")
 	fs.StringVar(&o.scores, "scores", "", "write the scores behind each token of the prompt to this safetensors file and stop")
 	o.device.register(fs)
 	o.device.registerPrecision(fs)
-	hide(fs, "batch", "prompt-ids", "scores")
+	o.pipeline.register(fs)
+	fs.Lookup("json").Usage = "print JSON"
+	fs.Lookup("batch").Usage = "rows of --input continued side by side; 0 chooses (results do not depend on it)"
+	hide(fs, "prompt-ids", "scores")
 	return cmd
 }
 
@@ -97,11 +111,17 @@ func (o *generateOptions) validate(cmd *cobra.Command) error {
 		return errorf("generate: --prompt and --prompt-ids: give one of them")
 	case o.imageFile != "" && given("prompt-ids"):
 		return errorf("generate: --image-file with --prompt-ids: give a text as --prompt, or no prompt")
-	case o.imageFile == "" && !given("prompt") && !given("prompt-ids"):
+	case (o.input == "") != (o.output == ""):
+		return errorf("generate: --input and --output belong together: a corpus, and the folder for what is made of its rows")
+	case o.input != "" && (o.imageFile != "" || given("prompt-ids") || o.scores != "" || o.count != 1):
+		return errorf("generate: --input makes one answer of each row: leave --image-file, --count and --scores out")
+	case o.input != "" && o.image && given("prompt"):
+		return errorf("generate: --input with --image makes images of the rows' texts: leave --prompt out")
+	case o.input == "" && o.imageFile == "" && !given("prompt") && !given("prompt-ids"):
 		return errorf("generate: --prompt is missing: the text to continue, or of which --image makes an image")
 	case o.template != "" && !slices.Contains(generate.Templates, o.template):
 		return errorf("generate: --template %q (have: %s)", o.template, strings.Join(generate.Templates, ", "))
-	case o.template != "" && !o.image && o.imageFile == "":
+	case o.template != "" && !o.image && o.imageFile == "" && o.input == "":
 		return errorf("generate: --template lays out prompts of images and captions: give --image or --image-file, or leave it out")
 	case o.count < 1 || o.count > 1024:
 		return errorf("generate: --count %d: want 1 to 1024", o.count)
@@ -165,7 +185,7 @@ func (o *generateOptions) execute(cmd *cobra.Command) error {
 		}
 	}
 	out := cmd.OutOrStdout()
-	live := !o.json && o.count == 1 && words[0] != nil && o.promptIDs == ""
+	live := !o.pipeline.json && o.count == 1 && words[0] != nil && o.promptIDs == ""
 	began := false
 	show := func(s string) { // as it comes; a caption without the space before it
 		if o.imageFile != "" && !began {
@@ -251,7 +271,7 @@ func (o *generateOptions) print(w io.Writer, g *generate.Generator, prompt []int
 			}
 		}
 	}
-	if o.json {
+	if o.pipeline.json {
 		return writeJSON(w, map[string]any{"prompt_ids": prompt, "answers": answers})
 	}
 	for _, a := range answers {

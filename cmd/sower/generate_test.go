@@ -52,7 +52,7 @@ func tunedFolder(t testing.TB, set, tokenizer string, options map[string]string)
 	copyFiles(t, dir, filepath.Join(golden.Fixtures(t, set), "tuned"), "adapter_config.json", "adapter_model.safetensors")
 	copyFiles(t, dir, filepath.Join(golden.Fixtures(t, "tokenizers"), tokenizer), "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 	bos := map[string]int32{"llama-bpe": 1, "opt-bpe": 2}[tokenizer]
-	m := schemas.Manifest{Version: schemas.ManifestVersion, Pipeline: "tune", Identity: schemas.Identity{Tokenizer: "seed2", Codes: 512, CodesPerImage: 32, Resize: "bicubic", Options: options},
+	m := schemas.Manifest{Version: schemas.ManifestVersion, Pipeline: "tune", Identity: schemas.Identity{Tokenizer: "seed2", ImageSize: 56, Codes: 512, CodesPerImage: 32, Resize: "bicubic", Options: options},
 		Vocabulary: &schemas.Vocabulary{Tokenizer: tokenizer, Rules: "hf", Offset: 1000, K: 512, Begin: 1512, End: 1513, Pad: -1, BOS: bos, EOS: 2, Unk: -1, Length: 1514, ImageLength: 34}}
 	p, err := m.Marshal()
 	if err != nil {

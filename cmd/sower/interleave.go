@@ -192,8 +192,8 @@ func (o *interleaveOptions) openCodes(ctx context.Context, cfg *interleave.Confi
 		if err != nil {
 			return sources, err
 		}
-		if m.Pipeline != "encode" {
-			return sources, errorf("--codes %s was written by sower %s: give the folder that sower encode wrote", path, m.Pipeline)
+		if m.Pipeline != "encode" && m.Pipeline != "generate" {
+			return sources, errorf("--codes %s was written by sower %s: give the folder that sower encode wrote, or sower generate --input", path, m.Pipeline)
 		}
 		if err := launch.Whole(ctx, b, m); err != nil {
 			return sources, errorf("--codes: %w", err)

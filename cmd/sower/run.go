@@ -149,7 +149,7 @@ func (f *runFlags) summary(w io.Writer, j *job, m *schemas.Manifest) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(name string, n int64) { fmt.Fprintf(t, "  %s\t%s\t\n", name, progress.Thousands(n)) }
 	row("rows in", m.Counts.In)
-	row(map[string]string{"encode": "encoded", "detokenize": "embedded", "interleave": "used"}[m.Pipeline], m.Counts.Encoded)
+	row(map[string]string{"encode": "encoded", "detokenize": "embedded", "interleave": "used", "generate": "generated"}[m.Pipeline], m.Counts.Encoded)
 	if n := m.Counts.Split; n > 0 {
 		row("of them cut into several sequences", n)
 	}

@@ -24,6 +24,8 @@ func Files(m *schemas.Manifest) (map[string][]byte, error) {
 		return map[string][]byte{"README.md": interleave(m), "croissant.json": croissant}, nil
 	case "detokenize":
 		return map[string][]byte{"README.md": detokenize(m)}, nil
+	case "generate":
+		return map[string][]byte{"README.md": generate(m)}, nil
 	}
 	return nil, fmt.Errorf("card: no description for pipeline %q", m.Pipeline)
 }

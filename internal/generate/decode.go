@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"sower/gpu"
 	"sower/gpu/models/lm"
@@ -164,3 +165,6 @@ func (g *Generator) Scores(prompt []int32) (scores []float32, vocabulary int, er
 	}
 	return scores, len(scores) / len(prompt), nil
 }
+
+// ends reports whether a token ends a text.
+func (g *Generator) ends(id int32) bool { return slices.Contains(g.EOS, id) }
