@@ -35,6 +35,7 @@ type tuneOptions struct {
 	device deviceFlags
 	config tune.Config
 	dryRun bool
+	memory tune.Memory
 }
 
 func defaultTune() tuneOptions { return tuneOptions{config: tune.Default()} }
@@ -74,7 +75,7 @@ the same bytes. With --workers W each round's steps are shared by W workers, who
 	f.StringSliceVar(&c.Saved, "saved", nil, "modules to train whole, such as embed_tokens,lm_head (then not only the image rows)")
 	f.IntVar(&c.Steps, "steps", c.Steps, "batches to train on")
 	f.IntVar(&c.StepsPerRound, "steps-per-round", c.StepsPerRound, "batches between commits; what a kill can cost")
-	f.IntVar(&c.Workers, "workers", c.Workers, "workers that share a round's batches")
+	f.IntVar(&c.Workers, "workers", c.Workers, "workers that share a round's batches; each makes fewer updates, so raise --rate about as much")
 	f.IntVar(&c.BatchRows, "batch-rows", c.BatchRows, "rows of the corpus in a batch")
 	f.IntVar(&c.MicroTokens, "micro-tokens", c.MicroTokens, "tokens computed at a time at most (memory)")
 	f.BoolVar(&c.Recompute, "recompute", c.Recompute, "keep only the layers' results and compute the rest again (less memory, a third slower)")
@@ -88,8 +89,8 @@ the same bytes. With --workers W each round's steps are shared by W workers, who
 	f.Float64Var(&c.Decay, "decay", c.Decay, "weight decay")
 	f.BoolVar(&c.DecayAll, "decay-all", c.DecayAll, "decay norms and biases, too")
 	f.Float64Var(&c.Clip, "clip", c.Clip, "norm that all gradients together are clipped to; 0 does not")
-	f.Float64Var(&c.OuterRate, "outer-rate", c.OuterRate, "of the outer step, with several workers")
-	f.Float64Var(&c.OuterMomentum, "outer-momentum", c.OuterMomentum, "of the outer step, with several workers")
+	f.Float64Var(&c.OuterRate, "outer-rate", c.OuterRate, "of the step towards the workers' average; 1 goes all the way")
+	f.Float64Var(&c.OuterMomentum, "outer-momentum", c.OuterMomentum, "Nesterov momentum of that step; for rounds of 500 steps a worker try 0.9 with --outer-rate 0.7")
 	f.IntVar(&c.ValidateEvery, "validate-every", c.ValidateEvery, "rounds between validations")
 	f.IntVar(&c.ValidationRows, "validation-rows", c.ValidationRows, "rows of the validation split to look at; 0 does not validate")
 	f.Uint64Var(&c.Seed, "seed", c.Seed, "of first values and dropout")
@@ -172,6 +173,17 @@ func (o *tuneOptions) prepare(ctx context.Context) (*schemas.Manifest, error) {
 	if err := sameTokenizer(in, b, &c.Vocabulary, baseArg); err != nil {
 		return nil, err
 	}
+	if err := fits(b, m, baseArg); err != nil {
+		return nil, err
+	}
+	longest, _ := strconv.Atoi(m.Identity.Options["context"])
+	if o.memory, err = c.Estimate(b, longest); err != nil {
+		return nil, err
+	}
+	if free, ok := tune.Available(); ok && o.memory.Total() > free {
+		return nil, errorf("tune: training takes about %s (weights %s, what is trained %s, activations %s), and %s are available: give --recompute, less --micro-tokens (now %d), or a smaller --base",
+			progress.Size(o.memory.Total()), progress.Size(o.memory.Weights), progress.Size(o.memory.Training), progress.Size(o.memory.Activations), progress.Size(free), c.MicroTokens)
+	}
 	digest, err := b.Digest()
 	if err != nil {
 		return nil, err
@@ -179,9 +191,29 @@ func (o *tuneOptions) prepare(ctx context.Context) (*schemas.Manifest, error) {
 	c.Identity = m.Identity
 	c.Identity.Weights, c.Identity.Plan = digest, hex.EncodeToString(sum.Sum(nil))
 	c.Identity.Options = c.Options()
+	for name, value := range m.Identity.Options { // how prompts were laid out, for sower generate
+		if strings.HasPrefix(name, "template_") || name == "bos" || name == "image_first" {
+			c.Identity.Options[name] = value
+		}
+	}
 	maps.Copy(c.Identity.Options, map[string]string{"packed": strconv.FormatBool(m.Identity.Options["pack"] == "true"), "codes_weights": m.Identity.Weights, "text_digest": c.Vocabulary.Digest})
 	return &schemas.Manifest{Version: schemas.ManifestVersion, Tool: tool(), Pipeline: "tune", Identity: c.Identity, Units: c.Rounds(), Vocabulary: m.Vocabulary,
 		Model: baseArg, Input: []string{corpusArg}, Command: os.Args, Runner: o.run.runner}, nil
+}
+
+// fits refuses a corpus whose sequences are longer than the base has positions for.
+func fits(b *base.Base, m *schemas.Manifest, arg string) error {
+	var config struct {
+		Positions int `json:"max_position_embeddings"`
+	}
+	if err := json.Unmarshal(b.Config, &config); err != nil {
+		return errorf("tune: --base %s: %w", arg, err)
+	}
+	context, err := strconv.Atoi(m.Identity.Options["context"])
+	if err == nil && config.Positions > 0 && context > config.Positions {
+		return errorf("tune: --base %s has %d positions, the corpus has sequences of up to %d: interleave again with --context %d", arg, config.Positions, context, config.Positions)
+	}
+	return nil
 }
 
 func rows(files []schemas.File) (n int64) {
@@ -310,13 +342,8 @@ func startTune(ctx context.Context, out *blob.Bucket, c *tune.Config, overwrite 
 			return nil, errorf("tune: %s in %s: %w", tune.RunFile, out.URL(), err)
 		}
 		if overwrite {
-			for info, err := range out.List(ctx, "") {
-				if err != nil {
-					return nil, err
-				}
-				if err := out.Delete(ctx, info.Name); err != nil {
-					return nil, err
-				}
+			if err := tune.Wipe(ctx, out); err != nil {
+				return nil, err
 			}
 			return nil, tune.WriteRun(ctx, out, c)
 		}
@@ -364,7 +391,7 @@ func (o *tuneOptions) describe(w io.Writer, m *schemas.Manifest) error {
 	if len(c.Saved) > 0 {
 		fmt.Fprintf(w, "; whole: %s", strings.Join(c.Saved, ", "))
 	}
-	fmt.Fprintf(w, "\nrun     %d steps of %d rows in %d rounds, %d workers; nothing was written\n", c.Steps, c.BatchRows, c.Rounds(), c.Workers)
+	fmt.Fprintf(w, "\nrun     %d steps of %d rows in %d rounds, %d workers\nmemory  about %s; nothing was written\n", c.Steps, c.BatchRows, c.Rounds(), c.Workers, progress.Size(o.memory.Total()))
 	return nil
 }
 

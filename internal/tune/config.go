@@ -7,8 +7,8 @@
 // StepsPerRound steps end with a commit. With one worker a round is plain training, and how a run is cut into rounds does
 // not change a bit of it. With W workers, worker w of a round takes its steps w, w+W, w+2W, …, all from the adapter that the
 // round began with, and keeps optimizer moments of its own; the commit averages the adapters, in the order of workers and
-// in float64, and moves on from the average by an outer step with Nesterov momentum (local SGD, arXiv 1805.09767; DiLoCo,
-// arXiv 2311.08105).
+// in float64 (local SGD, arXiv 1805.09767). An outer step with Nesterov momentum beyond the average (DiLoCo, arXiv 2311.08105) is
+// there for rounds of hundreds of steps a worker; with short ones it overshoots, which is why it is off by default.
 //
 // Each round is a function of the commit before and the corpus, so that a run that was killed goes on at the last commit and ends
 // with the same bytes.
@@ -68,7 +68,7 @@ type Config struct {
 // Default are the settings of a run where the user says nothing.
 func Default() Config {
 	return Config{Rank: 16, Alpha: 32, Dropout: 0, Steps: 1000, StepsPerRound: 200, Workers: 1, BatchRows: 8, MicroTokens: 2048, Rate: 1e-3, Floor: 0.1,
-		Warmup: 50, Schedule: "cosine", Beta1: 0.9, Beta2: 0.98, Eps: 1e-6, Decay: 0.05, Clip: 1, OuterRate: 0.7, OuterMomentum: 0.9, ImageTokens: true,
+		Warmup: 50, Schedule: "cosine", Beta1: 0.9, Beta2: 0.98, Eps: 1e-6, Decay: 0.05, Clip: 1, OuterRate: 1, OuterMomentum: 0, ImageTokens: true,
 		ValidateEvery: 1, ValidationRows: 128}
 }
 

@@ -245,3 +245,22 @@ func WriteRun(ctx context.Context, b *blob.Bucket, c *Config) error {
 	}
 	return b.WriteAll(ctx, RunFile, append(text, '\n'))
 }
+
+// own are the names in the top folder that a run writes; the tokenizer's are those that its kinds have.
+var own = []string{schemas.ManifestName, RunFile, MetricsFile, "README.md", "adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "tokenizer_config.json",
+	"special_tokens_map.json", "tokenizer.model", "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt"}
+
+// Wipe deletes a run and nothing else.
+func Wipe(ctx context.Context, b *blob.Bucket) error {
+	for info, err := range b.List(ctx, "") {
+		if err != nil {
+			return err
+		}
+		if slices.Contains(own, info.Name) || strings.HasPrefix(info.Name, "rounds/") || strings.HasPrefix(info.Name, "best/") {
+			if err := b.Delete(ctx, info.Name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
