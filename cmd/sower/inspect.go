@@ -25,7 +25,7 @@ func newInspect() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:     "inspect CORPUS",
-		Short:   "Say what a corpus holds, what made it and whether it is finished",
+		Short:   "Say what a corpus or an adapter holds, what made it and whether it is finished",
 		Example: "  sower inspect corpus\n  sower inspect corpus --rows 10\n  sower inspect corpus --json",
 		Args:    oneArg("CORPUS, the folder that sower encode wrote"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -34,6 +34,17 @@ func newInspect() *cobra.Command {
 				return err
 			}
 			defer b.Close()
+			if m, err := launch.ReadManifest(cmd.Context(), b); err == nil && m.Pipeline == "tune" {
+				r, err := inspectAdapter(cmd.Context(), b, m)
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return writeJSON(cmd.OutOrStdout(), r)
+				}
+				r.print(cmd.OutOrStdout())
+				return nil
+			}
 			r, err := inspect(cmd.Context(), b, rows)
 			if err != nil {
 				return err

@@ -81,9 +81,30 @@ func TestTuneLearns(t *testing.T) {
 			t.Errorf("%s is not in the manifest", name)
 		}
 	}
+	if text := must(t, "validate", out); !strings.Contains(text, "all is well") {
+		t.Errorf("validate says\n%s", text)
+	}
+	if text := must(t, "inspect", out); !strings.Contains(text, "an adapter of standin:tiny:0, finished, 4 rounds") {
+		t.Errorf("inspect says\n%s", text)
+	}
+	if text := must(t, "generate", "--base", "standin:tiny:0", "--adapter", out, "--prompt", "picture", "--image", "--json"); !strings.Contains(text, "codes") {
+		t.Errorf("generate says\n%s", text)
+	}
 	first, last := validation(t, out, 0), validation(t, out, 3)
 	if !(last < first-0.3) {
 		t.Errorf("validation loss went from %.3f to %.3f", first, last)
+	}
+	weights := filepath.Join(out, "best", "adapter_model.safetensors")
+	raw, err := os.ReadFile(weights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw[len(raw)-1] ^= 1
+	if err := os.WriteFile(weights, raw, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if text, _, code := sower(t, "validate", out); code != exitFailed || !strings.Contains(text, "best/adapter_model.safetensors: is not the file") {
+		t.Errorf("validate of a flipped bit: exit code %d\n%s", code, text)
 	}
 }
 

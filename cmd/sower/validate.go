@@ -16,11 +16,11 @@ func newValidate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "validate FOLDER",
 		Short: "Check every file and row of a corpus",
-		Long: `Validate reads a corpus of encode, detokenize or interleave as a stranger would: files, sizes and digests against the
+		Long: `Validate reads a corpus of encode, detokenize or interleave, or an adapter of tune, as a stranger would: files, sizes and digests against the
 manifest, schemas, identities, and every row: codes in range, images whole, labels, lengths, positions. It names file and row of
 what is wrong, and exits with 1 if anything is.`,
 		Example: "  sower validate corpus\n  sower validate train --json",
-		Args:    oneArg("FOLDER, which encode, detokenize or interleave wrote"),
+		Args:    oneArg("FOLDER, which encode, detokenize, interleave or tune wrote"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			b, err := openFolder(cmd.Context(), absolute(args[0]), "folder")
 			if err != nil {

@@ -64,7 +64,7 @@ func (c *checker) problem(file string, row int64, format string, args ...any) {
 	}
 }
 
-// Corpus checks a folder that encode, detokenize or interleave wrote. An error means that it could not be looked at; what is
+// Corpus checks a folder that encode, detokenize, interleave, tune or generate wrote. An error means that it could not be looked at; what is
 // wrong with it stands in the report. progress, if not nil, is called after each file.
 func Corpus(ctx context.Context, b *blob.Bucket, progress func(done, of int)) (*Report, error) {
 	c := &checker{ctx: ctx, b: b, report: &Report{Folder: b.URL()}}
@@ -81,6 +81,9 @@ func Corpus(ctx context.Context, b *blob.Bucket, progress func(done, of int)) (*
 	c.report.Pipeline = m.Pipeline
 	if err := m.Counts.Check(); err != nil {
 		c.problem(schemas.ManifestName, -1, "%v", err)
+	}
+	if m.Pipeline == "tune" {
+		return c.report, c.adapter(progress)
 	}
 	if m.Pipeline == "interleave" && m.Vocabulary == nil {
 		c.problem(schemas.ManifestName, -1, "has no vocabulary")
