@@ -23,9 +23,6 @@ type plainRow struct {
 	Labels   []int32 `parquet:"labels,list,dict"`
 }
 
-// errEnough ends reading early.
-var errEnough = errors.New("enough rows")
-
 // read yields n rows of the files, in their order, from row first on, and begins anew at the end. Where packed is false, each
 // row is one sequence.
 func read(ctx context.Context, b *blob.Bucket, files []schemas.File, packed bool, first, n int64, yield func(row) error) error {
