@@ -4,8 +4,6 @@ package cpu
 
 import "sower/gpu"
 
-const avx2 = false
-
 func peakKernel(gpu.Precision) (func(n int, x *float32), float64) { return nil, 0 }
 
 func assembly() []*kernels { return nil }
