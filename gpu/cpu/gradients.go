@@ -56,8 +56,7 @@ func (m *matrix) turn(panels []float32, j0, n, from, to int) {
 func turnSquare(to, from []float32, rows, cols, width int) {
 	c := 0
 	if rows == width {
-		for ; c+8 <= cols; c += 8 {
-			transposeEight(to[c:], from[c*width:], width, rows, width)
+		for ; c+8 <= cols && transposeEight(to[c:], from[c*width:], width, rows, width) == rows; c += 8 {
 		}
 	}
 	for ; c < width; c++ {
