@@ -39,6 +39,12 @@ func run(t *testing.T, dev driver.Device, narrow bool) {
 		{"Nearest", nearest},
 		{"Patches", patches},
 		{"NotFinite", notFinite},
+		{"MatMulInput", exactly(matMulInput)},
+		{"TransposedProducts", exactly(transposedProducts)},
+		{"RowSums", rowSums},
+		{"CrossEntropy", crossEntropy},
+		{"AttentionGrad", exactly(attentionGrad)},
+		{"AdamW", adamW},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			stream, err := dev.NewStream()
