@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"sower/gpu"
 	"sower/internal/base"
 	"sower/internal/blob"
 	"sower/internal/launch"
@@ -122,6 +123,11 @@ func (o *tuneOptions) prepare(ctx context.Context) (*schemas.Manifest, error) {
 	if !strings.HasPrefix(c.Base, "standin:") {
 		c.Base = absoluteModel(c.Base)
 	}
+	dev, err := gpu.Open(c.Device, gpu.Options{Threads: c.Threads})
+	if err != nil {
+		return nil, err
+	}
+	dev.Close()
 	in, err := openFolder(ctx, c.Corpus, "--corpus")
 	if err != nil {
 		return nil, err
