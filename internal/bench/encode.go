@@ -82,17 +82,16 @@ func anonymous() int64 {
 // EncodeResult is what Encode measured.
 type EncodeResult struct {
 	Machine
-	Model     string    `json:"model"`
-	Load      float64   `json:"load_seconds"`
-	Memory    int64     `json:"anonymous_bytes"`
-	Batch     int       `json:"batch"`
-	Seconds   []float64 `json:"seconds_per_image"` // of each call
-	Median    float64   `json:"median_seconds_per_image"`
-	FLOPs     float64   `json:"flops_per_image"` // of matrix products
-	Share     float64   `json:"share_of_peak,omitempty"`
-	Table     []Op      `json:"ops"`
-	Rivals    []Rival   `json:"rivals,omitempty"`
-	Different int       `json:"-"`
+	Model   string    `json:"model"`
+	Load    float64   `json:"load_seconds"`
+	Memory  int64     `json:"anonymous_bytes"`
+	Batch   int       `json:"batch"`
+	Seconds []float64 `json:"seconds_per_image"` // of each call
+	Median  float64   `json:"median_seconds_per_image"`
+	FLOPs   float64   `json:"flops_per_image"` // of matrix products
+	Share   float64   `json:"share_of_peak,omitempty"`
+	Table   []Op      `json:"ops"`
+	Rivals  []Rival   `json:"rivals,omitempty"`
 }
 
 // Op is a line of the table of operations.
