@@ -1,0 +1,77 @@
+package kernels
+
+// The arguments of gemm_f32.cu and gemm.cu.
+
+// ProductArgs is C [M N] = A [M K]·B [K N] for each of Batch x Heads, and what follows it: + Bias, a function, + Residual, each
+// rounded to the type of C, as separate operations would.
+type ProductArgs struct {
+	C, A, B, Bias, Residual                     Ref
+	CRow, ARow, BRow, ResidualRow               int64 // elements from one row in memory to the next
+	CBatch, CHead, ABatch, AHead, BBatch, BHead int64
+	M, N, K, Heads, Batch                       int32
+	F                                           uint32 // 0, or 1 + a driver.Func
+	Accumulate                                  uint32 // 1: add to C
+	Narrow                                      uint32 // round operands to this type first; 0: leave them
+}
+
+// Product is a matrix product with the tile that a block computes. Tiles differ in nothing but speed: sums are taken in one order.
+type Product struct {
+	Kernel
+	TileM, TileN    int
+	Threads, Shared uint32
+}
+
+// Blocks is how many blocks the product of m x n takes.
+func (p *Product) Blocks(m, n int) int {
+	return (m + p.TileM - 1) / p.TileM * ((n + p.TileN - 1) / p.TileN)
+}
+
+// Form says how operands lie in memory: NT is A [m k] and B [n k], NN A [m k] and B [k n], TN A [k m] and B [k n].
+type Form int
+
+// The forms of a product.
+const (
+	NT Form = iota
+	NN
+	TN
+)
+
+// Products of float32 arithmetic: operands of any float type at any address.
+var (
+	SmallF32 = [...]Product{NT: small("gemm_f32_nt_64"), NN: small("gemm_f32_nn_64"), TN: small("gemm_f32_tn_64")}
+	LargeF32 = [...]Product{NT: large("gemm_f32_nt_128"), NN: large("gemm_f32_nn_128"), TN: large("gemm_f32_tn_128")}
+)
+
+// Products of 16-bit operands on tensor cores: A and B are of the type, rows begin at multiples of 16 bytes, and their last eight elements are
+// readable, zero beyond K. Small ones are for up to 32 rows.
+var (
+	SmallF16  = [...]Product{NT: few("gemm_f16_nt_32"), NN: few("gemm_f16_nn_32")}
+	LargeF16  = [...]Product{NT: many("gemm_f16_nt_128"), NN: many("gemm_f16_nn_128")}
+	SmallBF16 = [...]Product{NT: few("gemm_bf16_nt_32"), NN: few("gemm_bf16_nn_32")}
+	LargeBF16 = [...]Product{NT: many("gemm_bf16_nt_128"), NN: many("gemm_bf16_nn_128")}
+)
+
+func small(name string) Product {
+	return Product{declare[ProductArgs]("gemm_f32", name), 64, 64, 256, 0}
+}
+
+func large(name string) Product {
+	return Product{declare[ProductArgs]("gemm_f32", name), 128, 128, 256, 0}
+}
+
+func few(name string) Product {
+	return Product{declare[ProductArgs]("gemm", name), 32, 64, 128, 24 << 10}
+}
+
+func many(name string) Product {
+	return Product{declare[ProductArgs]("gemm", name), 128, 128, 256, 64 << 10}
+}
+
+// PadRowsArgs is Y [Rows YRow] = X [Rows Cols] in the type of Y and zero beyond Cols; rows of X lie XRow apart, YRow is a multiple of 8.
+type PadRowsArgs struct {
+	Y, X                   Ref
+	Rows, Cols, XRow, YRow int64
+}
+
+// PadRows is launched with any grid; a thread takes 8 elements at a time.
+var PadRows = declare[PadRowsArgs]("gemm", "pad_rows")
