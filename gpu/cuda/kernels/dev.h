@@ -2,7 +2,7 @@
  * CPU with dev_cpu.h, where threads are fibers.
  *
  * Two rules keep the results the same on both, and the same bits whichever path computes them: sources are compiled with
- * -ffp-contract=off, so that a fused multiply-add is written out as fma32; and functions are polynomials of ours (math.h), not the
+ * -ffp-contract=off, so that a fused multiply-add is written out as fma32; and functions are polynomials of ours (functions.h), not the
  * special function unit's. */
 #pragma once
 
@@ -24,6 +24,7 @@ typedef _Float16 f16x2 __attribute__((ext_vector_type(2)));
 #define __shared__ __attribute__((shared))
 #define __constant__ __attribute__((constant))
 #define DEV static __device__ __attribute__((always_inline)) inline
+#define DEV_MEMBER __device__ __attribute__((always_inline)) inline
 /* Pointers into global memory are cast to this, so that loads need not look up which memory is meant. */
 #define GLOBAL __attribute__((address_space(1)))
 /* KERNEL(name) begins the definition of a kernel whose single argument, a, is a name_args by value. KERNEL_BOUNDS says how many threads a
@@ -158,20 +159,35 @@ DEV void st8(const Ref &r, i64 i, const float (&v)[8]) {
 /* Up to eight elements from i on, the others 0; by 16 bytes where that is possible. The values are the same either way. */
 DEV void ld_up_to8(float (&v)[8], const Ref &r, i64 i, i64 n) {
   if (n >= 8 && aligned8(r, i)) return ld8(v, r, i);
+  if (r.type == F32) {
 #pragma unroll
-  for (int q = 0; q < 8; q++) v[q] = q < n ? ld(r, i + q) : 0;
+    for (int q = 0; q < 8; q++) v[q] = q < n ? load<float>(r.ptr, i + q) : 0;
+    return;
+  }
+#pragma unroll
+  for (int q = 0; q < 8; q++) v[q] = half_at(r.type, q < n ? load<u16>(r.ptr, i + q) : 0, 0);
 }
 
 DEV void st_up_to8(const Ref &r, i64 i, i64 n, const float (&v)[8]) {
   if (n >= 8 && aligned8(r, i)) return st8(r, i, v);
+  if (r.type == F32) {
+#pragma unroll
+    for (int q = 0; q < 8; q++)
+      if (q < n) store(r.ptr, i + q, v[q]);
+    return;
+  }
 #pragma unroll
   for (int q = 0; q < 8; q++)
-    if (q < n) st(r, i + q, v[q]);
+    if (q < n) store(r.ptr, i + q, r.type == F16 ? to_f16(v[q]) : to_bf16(v[q]));
 }
 
-/* The record of the first number out of range that a stream met; all zero is none. Package kernels has the same layout, ErrorRecord. */
+/* The operations that can meet a number out of range. */
+enum { OP_LOOKUP = 1, OP_LOOKUP_MATRIX, OP_ROTATE, OP_SCATTER_ROWS, OP_ADD_ROWS, OP_CROSS_ENTROPY };
+
+/* The record of the first number out of range that a stream met; all zero is none. Package kernels has the
+ * same numbers and layout (ErrorRecord). */
 struct error_record {
-  u32 op;        /* the operation that met it: Op… of package kernels */
+  u32 op;        /* the operation that met it */
   u32 pad;
   u64 inverted;  /* ~(position << 32 | id): the greatest is that of the first position */
   i64 limit;     /* ids are from 0 to limit - 1 */
@@ -187,3 +203,5 @@ DEV void out_of_range(u64 record, u32 op, u64 position, i32 id, i64 limit) {
   atomic_max(&r->inverted, ~(position << 32 | (u64)(u32)id));
   r->limit = limit;
 }
+
+#include "functions.h"

@@ -9,6 +9,7 @@
 #define __shared__ static thread_local
 #define __constant__ static const
 #define DEV static inline
+#define DEV_MEMBER inline
 #define GLOBAL
 
 /* What the emulator tells a kernel; one for each thread of the host. */
