@@ -37,6 +37,9 @@ template <u32 type> DEV void mma8(float (&d)[4], u32 a0, u32 a1, u32 b0) {
     asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3},{%4,%5},{%6},{%0,%1,%2,%3};" : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a0), "r"(a1), "r"(b0));
 }
 
+/* Hides where x comes from, so that what is computed of it stays inside a loop instead of waiting in registers outside. */
+DEV void opaque(u32 &x) { asm volatile("" : "+r"(x)); }
+
 #else
 #include "mma_cpu.h"
 #endif

@@ -7,6 +7,8 @@
 DEV u32 smem(const void *p) { return (u32)((const char *)p - (const char *)emu.dynamic); }
 DEV char *emu_at(u32 address) { return (char *)emu.dynamic + address; }
 
+DEV void opaque(u32 &) {}
+
 struct emu_copy {
   u32 dst, bytes;
   u64 src;
