@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,14 +15,18 @@ import (
 // Precision is that of matrix products: of weights and of what they are multiplied with. Sums, and all else, are float32.
 type Precision uint8
 
-// The precisions. BF16 rounds the operands of products to bfloat16, 8 bits of mantissa: faster where the processor has
-// instructions for it, and some codes differ.
+// The precisions. BF16 rounds the operands of products to bfloat16, 8 bits of mantissa, and FP16 to float16, 11 bits: faster
+// where the processor has instructions for it, and some codes differ. A GPU keeps the results of operations in them, too, as
+// the published model does in float16.
 const (
 	FP32 Precision = iota
 	BF16
+	FP16
 )
 
-func (p Precision) String() string { return [...]string{FP32: "float32", BF16: "bfloat16"}[p] }
+func (p Precision) String() string {
+	return [...]string{FP32: "float32", BF16: "bfloat16", FP16: "float16"}[p]
+}
 
 // ParsePrecision reads the name of a precision, long or short.
 func ParsePrecision(s string) (Precision, error) {
@@ -30,14 +35,18 @@ func ParsePrecision(s string) (Precision, error) {
 		return FP32, nil
 	case "bfloat16", "bf16":
 		return BF16, nil
+	case "float16", "fp16":
+		return FP16, nil
 	}
-	return 0, fmt.Errorf("precision %q, want float32 (fp32) or bfloat16 (bf16)", s)
+	return 0, fmt.Errorf("precision %q, want float32 (fp32), bfloat16 (bf16) or float16 (fp16)", s)
 }
 
 // Options are the settings of Open.
 type Options struct {
 	// Precision of matrix products. A device that does not have it fails to open.
 	Precision Precision
+	// Index is which of several devices; Open sets it from the name.
+	Index int
 	// Threads is how many threads compute at most, however many passes run at once. 0 means GOMAXPROCS.
 	Threads int
 	// Composed runs operations that the back end has fused as the plain operations that they stand for. For tests.
@@ -48,7 +57,8 @@ type Options struct {
 
 var backEnds struct {
 	sync.Mutex
-	open map[string]func(Options) (driver.Device, error)
+	open  map[string]func(Options) (driver.Device, error)
+	probe map[string]func() ([]driver.Found, error)
 }
 
 // Register makes a back end known to Open. Back ends call it from init; a second one of the same name panics.
@@ -84,23 +94,40 @@ type Device struct {
 	closed bool
 }
 
-// Open opens a back end by name. Nothing is opened in place of a name that is missing or does not work.
+// Open opens a back end by name, "cpu", or one of its devices, "cuda:1"; without a number that is the first. Nothing is opened
+// in place of a name that is missing or does not work.
 func Open(name string, o Options) (*Device, error) {
+	backEnd, number, numbered := strings.Cut(name, ":")
+	if numbered {
+		n, err := strconv.ParseUint(number, 10, 16)
+		if err != nil {
+			return nil, fmt.Errorf("gpu: open %q: %q is not the number of a device", name, number)
+		}
+		o.Index = int(n)
+	}
 	if o.Threads < 0 {
 		return nil, fmt.Errorf("gpu: open %q: %d threads, want 0 (all) or more", name, o.Threads)
 	}
 	backEnds.Lock()
-	open := backEnds.open[name]
+	open := backEnds.open[backEnd]
 	backEnds.Unlock()
 	if open == nil {
 		return nil, fmt.Errorf("gpu: no back end %q in this binary (have: %s); choose one of these or import the package "+
-			"that registers it, such as sower/gpu/cpu", name, strings.Join(BackEnds(), ", "))
+			"that registers it, such as sower/gpu/cpu", backEnd, strings.Join(BackEnds(), ", "))
 	}
 	drv, err := open(o)
 	if err != nil {
 		return nil, fmt.Errorf("gpu: open %q: %w", name, err)
 	}
 	return &Device{name: name, drv: drv, composed: o.Composed, profile: o.Profile}, nil
+}
+
+// Batch is how many images at a time the device computes best.
+func (d *Device) Batch() int {
+	if b, ok := d.drv.(driver.Batcher); ok {
+		return b.Batch()
+	}
+	return 1
 }
 
 // String names the back end and what it computes on: "cpu (2 threads, AVX2+FMA)".

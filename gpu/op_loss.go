@@ -113,9 +113,10 @@ func (p *Pass) CrossEntropy(x *Tensor, h *Head, labels []int32, scale float32) *
 		return p.fail("cross entropy", err, x, h.Weight)
 	}
 	rows := x.rows()
-	loss, targets := p.alloc("cross entropy", F32, rows), p.IDs(labels, len(labels))
+	// Losses and scores are float32 wherever activations are less: a softmax over a vocabulary needs it.
+	loss, targets := p.allocAs("cross entropy", F32, F32, rows), p.IDs(labels, len(labels))
 	step := min(rows, max(1, logitElements/max(v, 1)))
-	scores := p.alloc("cross entropy", F32, step, max(v, 1))
+	scores := p.allocAs("cross entropy", F32, F32, step, max(v, 1))
 	var dx *Tensor
 	track := p.tracks(loss, x, h.Rows, h.Weight)
 	if track && x.needs {

@@ -35,6 +35,7 @@ type Pass struct {
 	live    []block // memory given out, in order of allocation
 	idle    []block
 	serial  uint64 // of the next block
+	made    int    // blocks so far, reused or not
 
 	mode   Mode
 	silent bool // operations are not noted
@@ -43,9 +44,9 @@ type Pass struct {
 
 // block is memory of the pass.
 type block struct {
-	buf   driver.Buffer
-	dtype DType
-	n     int
+	buf    driver.Buffer
+	stored DType
+	n      int
 	// serial is the order in which blocks were given out.
 	serial uint64
 }
@@ -162,6 +163,14 @@ func (p *Pass) header() *Tensor {
 // alloc gives out a tensor of the pass with undefined contents. It takes the smallest idle block that is large enough,
 // but none that would be mostly wasted.
 func (p *Pass) alloc(op string, dtype DType, shape ...int) *Tensor {
+	if dtype == F32 {
+		return p.allocAs(op, F32, driver.Activation, shape...)
+	}
+	return p.allocAs(op, dtype, dtype, shape...)
+}
+
+// allocAs gives out a tensor whose elements the device keeps as stored.
+func (p *Pass) allocAs(op string, dtype, stored DType, shape ...int) *Tensor {
 	if p.err != nil {
 		return placeholder
 	}
@@ -170,7 +179,7 @@ func (p *Pass) alloc(op string, dtype DType, shape ...int) *Tensor {
 	}
 	n, best := product(shape), -1
 	for i, b := range p.idle {
-		if b.dtype == dtype && n <= b.n && b.n <= 4*n && (best < 0 || b.n < p.idle[best].n) {
+		if b.stored == stored && n <= b.n && b.n <= 4*n && (best < 0 || b.n < p.idle[best].n) {
 			best = i
 		}
 	}
@@ -179,11 +188,12 @@ func (p *Pass) alloc(op string, dtype DType, shape ...int) *Tensor {
 		b = p.idle[best]
 		p.idle = slices.Delete(p.idle, best, best+1)
 	} else {
-		buf, err := p.dev.drv.Alloc(dtype, n)
+		buf, err := p.dev.drv.Alloc(stored, n)
 		if err != nil {
 			return p.fail(op, err)
 		}
-		b = block{buf: buf, dtype: dtype, n: n}
+		b = block{buf: buf, stored: stored, n: n}
+		p.made++
 	}
 	b.serial = p.serial
 	p.serial++

@@ -12,7 +12,23 @@ import (
 
 func init() {
 	gpu.Register("cpu", func(o gpu.Options) (driver.Device, error) { return open(o) })
-	gpu.Register("plain", func(o gpu.Options) (driver.Device, error) { return plainDevice{o.Precision == gpu.BF16}, nil })
+	gpu.Register("plain", func(o gpu.Options) (driver.Device, error) {
+		if err := check(o); err != nil {
+			return nil, err
+		}
+		return plainDevice{o.Precision == gpu.BF16}, nil
+	})
+}
+
+// check refuses what no processor has.
+func check(o gpu.Options) error {
+	switch {
+	case o.Index != 0:
+		return fmt.Errorf("there is one processor, number 0, not %d", o.Index)
+	case o.Precision == gpu.FP16:
+		return errors.New("precision fp16 is for GPUs (--device cuda); use fp32, or bf16 where the processor has it")
+	}
+	return nil
 }
 
 // device is the fast back end.
@@ -23,6 +39,9 @@ type device struct {
 }
 
 func open(o gpu.Options) (*device, error) {
+	if err := check(o); err != nil {
+		return nil, err
+	}
 	d := &device{exact: available(false)[0]}
 	d.kernels = d.exact
 	if o.Precision == gpu.BF16 {

@@ -16,7 +16,7 @@ type buffer struct {
 
 func alloc(t driver.DType, n int) (driver.Buffer, error) {
 	switch t {
-	case driver.F32:
+	case driver.F32, driver.Activation:
 		return &buffer{f: aligned(n)}, nil
 	case driver.U8:
 		return &buffer{b: make([]byte, n)}, nil

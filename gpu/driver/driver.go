@@ -13,11 +13,13 @@ package driver
 // DType is the type of the elements of a buffer.
 type DType uint8
 
-// The element types. Arithmetic is in F32; U8 holds pixels and I32 ids.
+// The element types. U8 holds pixels and I32 ids. Sums and functions are computed in F32. Activation is F32 to the host and
+// whatever the back end keeps results of operations in: 16 bits on a GPU that was opened for a 16-bit precision.
 const (
 	F32 DType = iota
 	U8
 	I32
+	Activation
 )
 
 func (t DType) String() string {
@@ -27,15 +29,7 @@ func (t DType) String() string {
 	return "unknown type"
 }
 
-var dtypes = [...]string{F32: "F32", U8: "U8", I32: "I32"}
-
-// Size is the number of bytes of one element.
-func (t DType) Size() int {
-	if t == U8 {
-		return 1
-	}
-	return 4
-}
+var dtypes = [...]string{F32: "F32", U8: "U8", I32: "I32", Activation: "Activation"}
 
 // Device is one opened back end. All methods may be called from several goroutines at once.
 type Device interface {

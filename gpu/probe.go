@@ -1,0 +1,45 @@
+package gpu
+
+import (
+	"fmt"
+
+	"sower/gpu/driver"
+)
+
+// RegisterProbe makes known how a back end finds its devices without opening one. Back ends with several devices call it from
+// init.
+func RegisterProbe(name string, probe func() ([]driver.Found, error)) {
+	backEnds.Lock()
+	defer backEnds.Unlock()
+	if backEnds.probe == nil {
+		backEnds.probe = map[string]func() ([]driver.Found, error){}
+	}
+	backEnds.probe[name] = probe
+}
+
+// Probe lists the devices of a back end. The error says what was tried and what was missing. A back end that has not
+// registered a probe has one device, which has its name.
+func Probe(name string) ([]driver.Found, error) {
+	backEnds.Lock()
+	probe, known := backEnds.probe[name], backEnds.open[name] != nil
+	backEnds.Unlock()
+	switch {
+	case probe != nil:
+		return probe()
+	case known:
+		return []driver.Found{{Name: name}}, nil
+	}
+	return nil, fmt.Errorf("gpu: no back end %q in this binary", name)
+}
+
+// Auto names the device that "auto" stands for: the first GPU that answers, or the CPU, and says why.
+func Auto() (name, why string) {
+	found, err := Probe("cuda")
+	switch {
+	case err != nil:
+		return "cpu", err.Error()
+	case len(found) == 0:
+		return "cpu", "no CUDA device"
+	}
+	return "cuda", found[0].Detail
+}
