@@ -80,8 +80,12 @@ DEV float tanh32(float x) {
   return x < 0 ? -y : y;
 }
 
-/* 1/(1 + e^-x). */
-DEV float sigmoid(float x) { return 1.0f / (1.0f + exp32(-x)); }
+/* 1/(1 + e^-x), and *rest is 1 minus it, both to the last places. */
+DEV float sigmoid(float x, float *rest) {
+  const float e = exp32(-__builtin_fabsf(x)), p = 1.0f / (1.0f + e), n = e * p;
+  *rest = x < 0 ? p : n;
+  return x < 0 ? n : p;
+}
 
 DEV float silu(float x) { return x / (1.0f + exp32(-x)); }
 
@@ -105,8 +109,9 @@ DEV float slope(u32 f, float x) {
     return fma32(-t, t, 1.0f);
   }
   case SILU: {
-    const float s = sigmoid(x);
-    return s * fma32(x, 1.0f - s, 1.0f);
+    float rest;
+    const float s = sigmoid(x, &rest);
+    return s * fma32(x, rest, 1.0f);
   }
   }
   return x > 0 ? 1.0f : 0;

@@ -34,8 +34,9 @@ FLAT_KERNEL(gate_grad) {
     ld_up_to8(u, a.u, i, a.n - i);
 #pragma unroll
     for (int q = 0; q < 8; q++) {
-      const float s = sigmoid(g[q]), x = g[q];
-      g[q] = d[q] * u[q] * s * fma32(x, 1.0f - s, 1.0f);
+      float rest;
+      const float x = g[q], s = sigmoid(x, &rest);
+      g[q] = d[q] * u[q] * s * fma32(x, rest, 1.0f);
       u[q] = d[q] * x * s;
     }
     st_up_to8(a.dg, i, a.n - i, g);
