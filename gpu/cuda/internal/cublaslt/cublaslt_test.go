@@ -307,7 +307,7 @@ func TestExportImport(t *testing.T) {
 		"nothing":       "",
 		"a short line":  text.String() + "64 64 f16\n",
 		"a wrong type":  strings.Replace(text.String(), "f16", "f8", 1),
-		"short hex":     strings.TrimRight(text.String(), "\n0") + "\n",
+		"short hex":     text.String()[:text.Len()-3] + "\n",
 		"a wrong form":  strings.Replace(text.String(), " nt ", " xt ", 1),
 		"split sums":    strings.Replace(text.String(), "0000000100000000000000", "0000000400000000000000", 1),
 		"not this file": "{}",

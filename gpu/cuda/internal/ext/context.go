@@ -13,7 +13,19 @@ import (
 	"unsafe"
 
 	"gorgonia.org/cu"
+	"sower/gpu/cuda/internal/libcuda"
 )
+
+// Missing returns the functions of this package that the driver library in use lacks; all of them without a driver.
+func Missing() (names []string) {
+	for _, name := range []string{"cuMemHostAlloc", "cuFuncSetAttribute", "cuStreamBeginCapture_v2", "cuStreamEndCapture", "cuGraphInstantiateWithFlags",
+		"cuGraphLaunch", "cuTensorMapEncodeTiled", "cuGetErrorName", "cuGetErrorString"} {
+		if libcuda.Symbol(name) == nil {
+			names = append(names, name)
+		}
+	}
+	return names
+}
 
 // Context is a device's context as this package uses it. Methods may be called from any goroutine; work on one stream is
 // ordered as it was enqueued. The zero Context fails every call with CUDA_ERROR_INVALID_CONTEXT.

@@ -274,9 +274,8 @@ func TestErrors(t *testing.T) {
 	if _, err := c.MemAlloc(0); !errors.Is(err, ext.ErrInvalidValue) {
 		t.Error(err)
 	}
-	var m cu.Module
-	err = c.Do(func() (err error) { _, err = m.Function("none"); return err })
-	if err == nil || ext.Wrap(cu.OutOfMemory) != error(ext.ErrOutOfMemory) || !ext.OutOfMemory(ext.Wrap(cu.OutOfMemory)) {
+	err = c.Do(func() error { _, err := cu.GetDevice(1 << 20); return err })
+	if !errors.Is(err, ext.Error(101)) || ext.Wrap(cu.OutOfMemory) != error(ext.ErrOutOfMemory) || !ext.OutOfMemory(ext.Wrap(cu.OutOfMemory)) {
 		t.Error("errors of cu:", err)
 	}
 	if ext.Wrap(nil) != nil || ext.Sticky(ext.ErrOutOfMemory) || !ext.Sticky(ext.ErrIllegalAddress) || !ext.Sticky(ext.Error(999)) {

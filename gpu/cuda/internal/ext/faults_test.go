@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"unsafe"
@@ -205,6 +206,12 @@ func TestMissingFunctions(t *testing.T) {
 			t.Errorf("%v\n%s", err, out)
 		}
 		return
+	}
+	if got := fmt.Sprint(ext.Missing()); got != "[cuMemHostAlloc cuStreamBeginCapture_v2 cuGraphLaunch cuTensorMapEncodeTiled cuGetErrorName]" {
+		t.Error(got)
+	}
+	if !slices.Contains(libcuda.Missing(), "cuMemsetD8Async") || slices.Contains(libcuda.Missing(), "cuMemAlloc_v2") {
+		t.Error(libcuda.Missing())
 	}
 	c, s := device(t)
 	x := memory(t, c, 16)

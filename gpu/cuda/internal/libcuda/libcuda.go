@@ -34,3 +34,15 @@ func Symbol(name string) unsafe.Pointer {
 	defer C.free(unsafe.Pointer(c))
 	return C.sower_cuda_symbol(c)
 }
+
+// Missing returns the functions that package cu names and the driver library in use lacks. Calling one returns
+// CUDA_ERROR_NOT_SUPPORTED.
+func Missing() (names []string) {
+	for i := C.size_t(0); ; i++ {
+		name := C.sower_cuda_missing(i)
+		if name == nil {
+			return names
+		}
+		names = append(names, C.GoString(name))
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -41,6 +42,24 @@ func TestGenerated(t *testing.T) {
 	}
 	if text, err := exec.Command("cc", "-fsyntax-only", "-Iinclude", "gen/check_toolkit.c").CombinedOutput(); err != nil {
 		t.Errorf("the header does not pass its own check: %v\n%s", err, text)
+	}
+}
+
+// A build with the tag and without the header, or with another, says what to do.
+func TestBareBuild(t *testing.T) {
+	if _, err := os.Stat("shim.c"); err != nil {
+		t.Skip("not in the source tree")
+	}
+	other := t.TempDir()
+	if err := os.WriteFile(filepath.Join(other, "cuda.h"), []byte("typedef int CUresult;\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, flags := range map[string]string{"none": "-O2", "another": "-O2 -I" + other} {
+		cmd := exec.Command("go", "build", "-tags", "cuda", ".")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=1", "CGO_CFLAGS="+flags)
+		if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "build with 'make cuda'") {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
 	}
 }
 

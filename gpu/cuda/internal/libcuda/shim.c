@@ -212,166 +212,182 @@ static void load(void) {
 	snprintf(why, sizeof why, "cuInit of %s returned %d (%s)", path, (int)outcome, text);
 }
 
+static const struct {
+	const char *name;
+	void **at;
+} entries[] = {
+	{"cuArray3DCreate_v2", (void **)&table.cuArray3DCreate_},
+	{"cuArray3DGetDescriptor_v2", (void **)&table.cuArray3DGetDescriptor_},
+	{"cuArrayCreate_v2", (void **)&table.cuArrayCreate_},
+	{"cuArrayDestroy", (void **)&table.cuArrayDestroy_},
+	{"cuArrayGetDescriptor_v2", (void **)&table.cuArrayGetDescriptor_},
+	{"cuCtxCreate_v2", (void **)&table.cuCtxCreate_},
+	{"cuCtxDestroy_v2", (void **)&table.cuCtxDestroy_},
+	{"cuCtxDisablePeerAccess", (void **)&table.cuCtxDisablePeerAccess_},
+	{"cuCtxEnablePeerAccess", (void **)&table.cuCtxEnablePeerAccess_},
+	{"cuCtxGetApiVersion", (void **)&table.cuCtxGetApiVersion_},
+	{"cuCtxGetCacheConfig", (void **)&table.cuCtxGetCacheConfig_},
+	{"cuCtxGetCurrent", (void **)&table.cuCtxGetCurrent_},
+	{"cuCtxGetDevice", (void **)&table.cuCtxGetDevice_},
+	{"cuCtxGetFlags", (void **)&table.cuCtxGetFlags_},
+	{"cuCtxGetLimit", (void **)&table.cuCtxGetLimit_},
+	{"cuCtxGetSharedMemConfig", (void **)&table.cuCtxGetSharedMemConfig_},
+	{"cuCtxGetStreamPriorityRange", (void **)&table.cuCtxGetStreamPriorityRange_},
+	{"cuCtxPopCurrent_v2", (void **)&table.cuCtxPopCurrent_},
+	{"cuCtxPushCurrent_v2", (void **)&table.cuCtxPushCurrent_},
+	{"cuCtxResetPersistingL2Cache", (void **)&table.cuCtxResetPersistingL2Cache_},
+	{"cuCtxSetCacheConfig", (void **)&table.cuCtxSetCacheConfig_},
+	{"cuCtxSetCurrent", (void **)&table.cuCtxSetCurrent_},
+	{"cuCtxSetLimit", (void **)&table.cuCtxSetLimit_},
+	{"cuCtxSetSharedMemConfig", (void **)&table.cuCtxSetSharedMemConfig_},
+	{"cuCtxSynchronize", (void **)&table.cuCtxSynchronize_},
+	{"cuDeviceCanAccessPeer", (void **)&table.cuDeviceCanAccessPeer_},
+	{"cuDeviceGet", (void **)&table.cuDeviceGet_},
+	{"cuDeviceGetAttribute", (void **)&table.cuDeviceGetAttribute_},
+	{"cuDeviceGetCount", (void **)&table.cuDeviceGetCount_},
+	{"cuDeviceGetName", (void **)&table.cuDeviceGetName_},
+	{"cuDeviceGetP2PAttribute", (void **)&table.cuDeviceGetP2PAttribute_},
+	{"cuDeviceGetUuid", (void **)&table.cuDeviceGetUuid_},
+	{"cuDevicePrimaryCtxGetState", (void **)&table.cuDevicePrimaryCtxGetState_},
+	{"cuDevicePrimaryCtxRelease_v2", (void **)&table.cuDevicePrimaryCtxRelease_},
+	{"cuDevicePrimaryCtxReset_v2", (void **)&table.cuDevicePrimaryCtxReset_},
+	{"cuDevicePrimaryCtxRetain", (void **)&table.cuDevicePrimaryCtxRetain_},
+	{"cuDevicePrimaryCtxSetFlags_v2", (void **)&table.cuDevicePrimaryCtxSetFlags_},
+	{"cuDeviceTotalMem_v2", (void **)&table.cuDeviceTotalMem_},
+	{"cuDriverGetVersion", (void **)&table.cuDriverGetVersion_},
+	{"cuEventCreate", (void **)&table.cuEventCreate_},
+	{"cuEventDestroy_v2", (void **)&table.cuEventDestroy_},
+	{"cuEventElapsedTime", (void **)&table.cuEventElapsedTime_},
+	{"cuEventQuery", (void **)&table.cuEventQuery_},
+	{"cuEventRecord", (void **)&table.cuEventRecord_},
+	{"cuEventSynchronize", (void **)&table.cuEventSynchronize_},
+	{"cuFuncGetAttribute", (void **)&table.cuFuncGetAttribute_},
+	{"cuFuncSetCacheConfig", (void **)&table.cuFuncSetCacheConfig_},
+	{"cuFuncSetSharedMemConfig", (void **)&table.cuFuncSetSharedMemConfig_},
+	{"cuGraphAddChildGraphNode", (void **)&table.cuGraphAddChildGraphNode_},
+	{"cuGraphAddDependencies", (void **)&table.cuGraphAddDependencies_},
+	{"cuGraphAddEmptyNode", (void **)&table.cuGraphAddEmptyNode_},
+	{"cuGraphAddHostNode", (void **)&table.cuGraphAddHostNode_},
+	{"cuGraphAddKernelNode", (void **)&table.cuGraphAddKernelNode_},
+	{"cuGraphAddMemcpyNode", (void **)&table.cuGraphAddMemcpyNode_},
+	{"cuGraphAddMemsetNode", (void **)&table.cuGraphAddMemsetNode_},
+	{"cuGraphClone", (void **)&table.cuGraphClone_},
+	{"cuGraphCreate", (void **)&table.cuGraphCreate_},
+	{"cuGraphDestroy", (void **)&table.cuGraphDestroy_},
+	{"cuGraphDestroyNode", (void **)&table.cuGraphDestroyNode_},
+	{"cuGraphExecDestroy", (void **)&table.cuGraphExecDestroy_},
+	{"cuGraphGetEdges", (void **)&table.cuGraphGetEdges_},
+	{"cuInit", (void **)&table.cuInit_},
+	{"cuLaunchKernel", (void **)&table.cuLaunchKernel_},
+	{"cuLinkAddData_v2", (void **)&table.cuLinkAddData_},
+	{"cuLinkAddFile_v2", (void **)&table.cuLinkAddFile_},
+	{"cuLinkComplete", (void **)&table.cuLinkComplete_},
+	{"cuLinkCreate_v2", (void **)&table.cuLinkCreate_},
+	{"cuLinkDestroy", (void **)&table.cuLinkDestroy_},
+	{"cuMemAdvise", (void **)&table.cuMemAdvise_},
+	{"cuMemAlloc_v2", (void **)&table.cuMemAlloc_},
+	{"cuMemAllocManaged", (void **)&table.cuMemAllocManaged_},
+	{"cuMemAllocPitch_v2", (void **)&table.cuMemAllocPitch_},
+	{"cuMemFree_v2", (void **)&table.cuMemFree_},
+	{"cuMemFreeHost", (void **)&table.cuMemFreeHost_},
+	{"cuMemGetAddressRange_v2", (void **)&table.cuMemGetAddressRange_},
+	{"cuMemGetInfo_v2", (void **)&table.cuMemGetInfo_},
+	{"cuMemPrefetchAsync", (void **)&table.cuMemPrefetchAsync_},
+	{"cuMemcpy", (void **)&table.cuMemcpy_},
+	{"cuMemcpy2D_v2", (void **)&table.cuMemcpy2D_},
+	{"cuMemcpy2DAsync_v2", (void **)&table.cuMemcpy2DAsync_},
+	{"cuMemcpy2DUnaligned_v2", (void **)&table.cuMemcpy2DUnaligned_},
+	{"cuMemcpy3D_v2", (void **)&table.cuMemcpy3D_},
+	{"cuMemcpy3DAsync_v2", (void **)&table.cuMemcpy3DAsync_},
+	{"cuMemcpy3DPeer", (void **)&table.cuMemcpy3DPeer_},
+	{"cuMemcpy3DPeerAsync", (void **)&table.cuMemcpy3DPeerAsync_},
+	{"cuMemcpyAsync", (void **)&table.cuMemcpyAsync_},
+	{"cuMemcpyAtoA_v2", (void **)&table.cuMemcpyAtoA_},
+	{"cuMemcpyAtoD_v2", (void **)&table.cuMemcpyAtoD_},
+	{"cuMemcpyAtoH_v2", (void **)&table.cuMemcpyAtoH_},
+	{"cuMemcpyAtoHAsync_v2", (void **)&table.cuMemcpyAtoHAsync_},
+	{"cuMemcpyDtoA_v2", (void **)&table.cuMemcpyDtoA_},
+	{"cuMemcpyDtoD_v2", (void **)&table.cuMemcpyDtoD_},
+	{"cuMemcpyDtoDAsync_v2", (void **)&table.cuMemcpyDtoDAsync_},
+	{"cuMemcpyDtoH_v2", (void **)&table.cuMemcpyDtoH_},
+	{"cuMemcpyDtoHAsync_v2", (void **)&table.cuMemcpyDtoHAsync_},
+	{"cuMemcpyHtoA_v2", (void **)&table.cuMemcpyHtoA_},
+	{"cuMemcpyHtoAAsync_v2", (void **)&table.cuMemcpyHtoAAsync_},
+	{"cuMemcpyHtoD_v2", (void **)&table.cuMemcpyHtoD_},
+	{"cuMemcpyHtoDAsync_v2", (void **)&table.cuMemcpyHtoDAsync_},
+	{"cuMemcpyPeer", (void **)&table.cuMemcpyPeer_},
+	{"cuMemcpyPeerAsync", (void **)&table.cuMemcpyPeerAsync_},
+	{"cuMemsetD16_v2", (void **)&table.cuMemsetD16_},
+	{"cuMemsetD16Async", (void **)&table.cuMemsetD16Async_},
+	{"cuMemsetD2D16_v2", (void **)&table.cuMemsetD2D16_},
+	{"cuMemsetD2D16Async", (void **)&table.cuMemsetD2D16Async_},
+	{"cuMemsetD2D32_v2", (void **)&table.cuMemsetD2D32_},
+	{"cuMemsetD2D32Async", (void **)&table.cuMemsetD2D32Async_},
+	{"cuMemsetD2D8_v2", (void **)&table.cuMemsetD2D8_},
+	{"cuMemsetD2D8Async", (void **)&table.cuMemsetD2D8Async_},
+	{"cuMemsetD32_v2", (void **)&table.cuMemsetD32_},
+	{"cuMemsetD32Async", (void **)&table.cuMemsetD32Async_},
+	{"cuMemsetD8_v2", (void **)&table.cuMemsetD8_},
+	{"cuMemsetD8Async", (void **)&table.cuMemsetD8Async_},
+	{"cuModuleGetFunction", (void **)&table.cuModuleGetFunction_},
+	{"cuModuleGetGlobal_v2", (void **)&table.cuModuleGetGlobal_},
+	{"cuModuleGetSurfRef", (void **)&table.cuModuleGetSurfRef_},
+	{"cuModuleGetTexRef", (void **)&table.cuModuleGetTexRef_},
+	{"cuModuleLoad", (void **)&table.cuModuleLoad_},
+	{"cuModuleLoadData", (void **)&table.cuModuleLoadData_},
+	{"cuModuleLoadDataEx", (void **)&table.cuModuleLoadDataEx_},
+	{"cuModuleLoadFatBinary", (void **)&table.cuModuleLoadFatBinary_},
+	{"cuModuleUnload", (void **)&table.cuModuleUnload_},
+	{"cuOccupancyMaxActiveBlocksPerMultiprocessor", (void **)&table.cuOccupancyMaxActiveBlocksPerMultiprocessor_},
+	{"cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags", (void **)&table.cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags_},
+	{"cuPointerGetAttribute", (void **)&table.cuPointerGetAttribute_},
+	{"cuPointerSetAttribute", (void **)&table.cuPointerSetAttribute_},
+	{"cuStreamAttachMemAsync", (void **)&table.cuStreamAttachMemAsync_},
+	{"cuStreamCreate", (void **)&table.cuStreamCreate_},
+	{"cuStreamCreateWithPriority", (void **)&table.cuStreamCreateWithPriority_},
+	{"cuStreamDestroy_v2", (void **)&table.cuStreamDestroy_},
+	{"cuStreamGetFlags", (void **)&table.cuStreamGetFlags_},
+	{"cuStreamGetPriority", (void **)&table.cuStreamGetPriority_},
+	{"cuStreamQuery", (void **)&table.cuStreamQuery_},
+	{"cuStreamSynchronize", (void **)&table.cuStreamSynchronize_},
+	{"cuStreamWaitEvent", (void **)&table.cuStreamWaitEvent_},
+	{"cuStreamWaitValue32", (void **)&table.cuStreamWaitValue32_},
+	{"cuStreamWriteValue32", (void **)&table.cuStreamWriteValue32_},
+	{"cuSurfRefGetArray", (void **)&table.cuSurfRefGetArray_},
+	{"cuSurfRefSetArray", (void **)&table.cuSurfRefSetArray_},
+	{"cuTexRefGetAddress_v2", (void **)&table.cuTexRefGetAddress_},
+	{"cuTexRefGetAddressMode", (void **)&table.cuTexRefGetAddressMode_},
+	{"cuTexRefGetArray", (void **)&table.cuTexRefGetArray_},
+	{"cuTexRefGetBorderColor", (void **)&table.cuTexRefGetBorderColor_},
+	{"cuTexRefGetFilterMode", (void **)&table.cuTexRefGetFilterMode_},
+	{"cuTexRefGetFlags", (void **)&table.cuTexRefGetFlags_},
+	{"cuTexRefGetFormat", (void **)&table.cuTexRefGetFormat_},
+	{"cuTexRefGetMaxAnisotropy", (void **)&table.cuTexRefGetMaxAnisotropy_},
+	{"cuTexRefSetAddress_v2", (void **)&table.cuTexRefSetAddress_},
+	{"cuTexRefSetAddress2D_v3", (void **)&table.cuTexRefSetAddress2D_},
+	{"cuTexRefSetAddressMode", (void **)&table.cuTexRefSetAddressMode_},
+	{"cuTexRefSetArray", (void **)&table.cuTexRefSetArray_},
+	{"cuTexRefSetBorderColor", (void **)&table.cuTexRefSetBorderColor_},
+	{"cuTexRefSetFilterMode", (void **)&table.cuTexRefSetFilterMode_},
+	{"cuTexRefSetFlags", (void **)&table.cuTexRefSetFlags_},
+	{"cuTexRefSetFormat", (void **)&table.cuTexRefSetFormat_},
+	{"cuTexRefSetMaxAnisotropy", (void **)&table.cuTexRefSetMaxAnisotropy_},
+	{"cuTexRefSetMipmapFilterMode", (void **)&table.cuTexRefSetMipmapFilterMode_},
+	{"cuTexRefSetMipmapLevelBias", (void **)&table.cuTexRefSetMipmapLevelBias_},
+	{"cuTexRefSetMipmapLevelClamp", (void **)&table.cuTexRefSetMipmapLevelClamp_},
+};
+
+#define ENTRIES (sizeof entries / sizeof *entries)
+
 static void resolve(void) {
-	*(void **)&table.cuArray3DCreate_ = dlsym(lib, "cuArray3DCreate_v2");
-	*(void **)&table.cuArray3DGetDescriptor_ = dlsym(lib, "cuArray3DGetDescriptor_v2");
-	*(void **)&table.cuArrayCreate_ = dlsym(lib, "cuArrayCreate_v2");
-	*(void **)&table.cuArrayDestroy_ = dlsym(lib, "cuArrayDestroy");
-	*(void **)&table.cuArrayGetDescriptor_ = dlsym(lib, "cuArrayGetDescriptor_v2");
-	*(void **)&table.cuCtxCreate_ = dlsym(lib, "cuCtxCreate_v2");
-	*(void **)&table.cuCtxDestroy_ = dlsym(lib, "cuCtxDestroy_v2");
-	*(void **)&table.cuCtxDisablePeerAccess_ = dlsym(lib, "cuCtxDisablePeerAccess");
-	*(void **)&table.cuCtxEnablePeerAccess_ = dlsym(lib, "cuCtxEnablePeerAccess");
-	*(void **)&table.cuCtxGetApiVersion_ = dlsym(lib, "cuCtxGetApiVersion");
-	*(void **)&table.cuCtxGetCacheConfig_ = dlsym(lib, "cuCtxGetCacheConfig");
-	*(void **)&table.cuCtxGetCurrent_ = dlsym(lib, "cuCtxGetCurrent");
-	*(void **)&table.cuCtxGetDevice_ = dlsym(lib, "cuCtxGetDevice");
-	*(void **)&table.cuCtxGetFlags_ = dlsym(lib, "cuCtxGetFlags");
-	*(void **)&table.cuCtxGetLimit_ = dlsym(lib, "cuCtxGetLimit");
-	*(void **)&table.cuCtxGetSharedMemConfig_ = dlsym(lib, "cuCtxGetSharedMemConfig");
-	*(void **)&table.cuCtxGetStreamPriorityRange_ = dlsym(lib, "cuCtxGetStreamPriorityRange");
-	*(void **)&table.cuCtxPopCurrent_ = dlsym(lib, "cuCtxPopCurrent_v2");
-	*(void **)&table.cuCtxPushCurrent_ = dlsym(lib, "cuCtxPushCurrent_v2");
-	*(void **)&table.cuCtxResetPersistingL2Cache_ = dlsym(lib, "cuCtxResetPersistingL2Cache");
-	*(void **)&table.cuCtxSetCacheConfig_ = dlsym(lib, "cuCtxSetCacheConfig");
-	*(void **)&table.cuCtxSetCurrent_ = dlsym(lib, "cuCtxSetCurrent");
-	*(void **)&table.cuCtxSetLimit_ = dlsym(lib, "cuCtxSetLimit");
-	*(void **)&table.cuCtxSetSharedMemConfig_ = dlsym(lib, "cuCtxSetSharedMemConfig");
-	*(void **)&table.cuCtxSynchronize_ = dlsym(lib, "cuCtxSynchronize");
-	*(void **)&table.cuDeviceCanAccessPeer_ = dlsym(lib, "cuDeviceCanAccessPeer");
-	*(void **)&table.cuDeviceGet_ = dlsym(lib, "cuDeviceGet");
-	*(void **)&table.cuDeviceGetAttribute_ = dlsym(lib, "cuDeviceGetAttribute");
-	*(void **)&table.cuDeviceGetCount_ = dlsym(lib, "cuDeviceGetCount");
-	*(void **)&table.cuDeviceGetName_ = dlsym(lib, "cuDeviceGetName");
-	*(void **)&table.cuDeviceGetP2PAttribute_ = dlsym(lib, "cuDeviceGetP2PAttribute");
-	*(void **)&table.cuDeviceGetUuid_ = dlsym(lib, "cuDeviceGetUuid");
-	*(void **)&table.cuDevicePrimaryCtxGetState_ = dlsym(lib, "cuDevicePrimaryCtxGetState");
-	*(void **)&table.cuDevicePrimaryCtxRelease_ = dlsym(lib, "cuDevicePrimaryCtxRelease_v2");
-	*(void **)&table.cuDevicePrimaryCtxReset_ = dlsym(lib, "cuDevicePrimaryCtxReset_v2");
-	*(void **)&table.cuDevicePrimaryCtxRetain_ = dlsym(lib, "cuDevicePrimaryCtxRetain");
-	*(void **)&table.cuDevicePrimaryCtxSetFlags_ = dlsym(lib, "cuDevicePrimaryCtxSetFlags_v2");
-	*(void **)&table.cuDeviceTotalMem_ = dlsym(lib, "cuDeviceTotalMem_v2");
-	*(void **)&table.cuDriverGetVersion_ = dlsym(lib, "cuDriverGetVersion");
-	*(void **)&table.cuEventCreate_ = dlsym(lib, "cuEventCreate");
-	*(void **)&table.cuEventDestroy_ = dlsym(lib, "cuEventDestroy_v2");
-	*(void **)&table.cuEventElapsedTime_ = dlsym(lib, "cuEventElapsedTime");
-	*(void **)&table.cuEventQuery_ = dlsym(lib, "cuEventQuery");
-	*(void **)&table.cuEventRecord_ = dlsym(lib, "cuEventRecord");
-	*(void **)&table.cuEventSynchronize_ = dlsym(lib, "cuEventSynchronize");
-	*(void **)&table.cuFuncGetAttribute_ = dlsym(lib, "cuFuncGetAttribute");
-	*(void **)&table.cuFuncSetCacheConfig_ = dlsym(lib, "cuFuncSetCacheConfig");
-	*(void **)&table.cuFuncSetSharedMemConfig_ = dlsym(lib, "cuFuncSetSharedMemConfig");
-	*(void **)&table.cuGraphAddChildGraphNode_ = dlsym(lib, "cuGraphAddChildGraphNode");
-	*(void **)&table.cuGraphAddDependencies_ = dlsym(lib, "cuGraphAddDependencies");
-	*(void **)&table.cuGraphAddEmptyNode_ = dlsym(lib, "cuGraphAddEmptyNode");
-	*(void **)&table.cuGraphAddHostNode_ = dlsym(lib, "cuGraphAddHostNode");
-	*(void **)&table.cuGraphAddKernelNode_ = dlsym(lib, "cuGraphAddKernelNode");
-	*(void **)&table.cuGraphAddMemcpyNode_ = dlsym(lib, "cuGraphAddMemcpyNode");
-	*(void **)&table.cuGraphAddMemsetNode_ = dlsym(lib, "cuGraphAddMemsetNode");
-	*(void **)&table.cuGraphClone_ = dlsym(lib, "cuGraphClone");
-	*(void **)&table.cuGraphCreate_ = dlsym(lib, "cuGraphCreate");
-	*(void **)&table.cuGraphDestroy_ = dlsym(lib, "cuGraphDestroy");
-	*(void **)&table.cuGraphDestroyNode_ = dlsym(lib, "cuGraphDestroyNode");
-	*(void **)&table.cuGraphExecDestroy_ = dlsym(lib, "cuGraphExecDestroy");
-	*(void **)&table.cuGraphGetEdges_ = dlsym(lib, "cuGraphGetEdges");
-	*(void **)&table.cuInit_ = dlsym(lib, "cuInit");
-	*(void **)&table.cuLaunchKernel_ = dlsym(lib, "cuLaunchKernel");
-	*(void **)&table.cuLinkAddData_ = dlsym(lib, "cuLinkAddData_v2");
-	*(void **)&table.cuLinkAddFile_ = dlsym(lib, "cuLinkAddFile_v2");
-	*(void **)&table.cuLinkComplete_ = dlsym(lib, "cuLinkComplete");
-	*(void **)&table.cuLinkCreate_ = dlsym(lib, "cuLinkCreate_v2");
-	*(void **)&table.cuLinkDestroy_ = dlsym(lib, "cuLinkDestroy");
-	*(void **)&table.cuMemAdvise_ = dlsym(lib, "cuMemAdvise");
-	*(void **)&table.cuMemAlloc_ = dlsym(lib, "cuMemAlloc_v2");
-	*(void **)&table.cuMemAllocManaged_ = dlsym(lib, "cuMemAllocManaged");
-	*(void **)&table.cuMemAllocPitch_ = dlsym(lib, "cuMemAllocPitch_v2");
-	*(void **)&table.cuMemFree_ = dlsym(lib, "cuMemFree_v2");
-	*(void **)&table.cuMemFreeHost_ = dlsym(lib, "cuMemFreeHost");
-	*(void **)&table.cuMemGetAddressRange_ = dlsym(lib, "cuMemGetAddressRange_v2");
-	*(void **)&table.cuMemGetInfo_ = dlsym(lib, "cuMemGetInfo_v2");
-	*(void **)&table.cuMemPrefetchAsync_ = dlsym(lib, "cuMemPrefetchAsync");
-	*(void **)&table.cuMemcpy_ = dlsym(lib, "cuMemcpy");
-	*(void **)&table.cuMemcpy2D_ = dlsym(lib, "cuMemcpy2D_v2");
-	*(void **)&table.cuMemcpy2DAsync_ = dlsym(lib, "cuMemcpy2DAsync_v2");
-	*(void **)&table.cuMemcpy2DUnaligned_ = dlsym(lib, "cuMemcpy2DUnaligned_v2");
-	*(void **)&table.cuMemcpy3D_ = dlsym(lib, "cuMemcpy3D_v2");
-	*(void **)&table.cuMemcpy3DAsync_ = dlsym(lib, "cuMemcpy3DAsync_v2");
-	*(void **)&table.cuMemcpy3DPeer_ = dlsym(lib, "cuMemcpy3DPeer");
-	*(void **)&table.cuMemcpy3DPeerAsync_ = dlsym(lib, "cuMemcpy3DPeerAsync");
-	*(void **)&table.cuMemcpyAsync_ = dlsym(lib, "cuMemcpyAsync");
-	*(void **)&table.cuMemcpyAtoA_ = dlsym(lib, "cuMemcpyAtoA_v2");
-	*(void **)&table.cuMemcpyAtoD_ = dlsym(lib, "cuMemcpyAtoD_v2");
-	*(void **)&table.cuMemcpyAtoH_ = dlsym(lib, "cuMemcpyAtoH_v2");
-	*(void **)&table.cuMemcpyAtoHAsync_ = dlsym(lib, "cuMemcpyAtoHAsync_v2");
-	*(void **)&table.cuMemcpyDtoA_ = dlsym(lib, "cuMemcpyDtoA_v2");
-	*(void **)&table.cuMemcpyDtoD_ = dlsym(lib, "cuMemcpyDtoD_v2");
-	*(void **)&table.cuMemcpyDtoDAsync_ = dlsym(lib, "cuMemcpyDtoDAsync_v2");
-	*(void **)&table.cuMemcpyDtoH_ = dlsym(lib, "cuMemcpyDtoH_v2");
-	*(void **)&table.cuMemcpyDtoHAsync_ = dlsym(lib, "cuMemcpyDtoHAsync_v2");
-	*(void **)&table.cuMemcpyHtoA_ = dlsym(lib, "cuMemcpyHtoA_v2");
-	*(void **)&table.cuMemcpyHtoAAsync_ = dlsym(lib, "cuMemcpyHtoAAsync_v2");
-	*(void **)&table.cuMemcpyHtoD_ = dlsym(lib, "cuMemcpyHtoD_v2");
-	*(void **)&table.cuMemcpyHtoDAsync_ = dlsym(lib, "cuMemcpyHtoDAsync_v2");
-	*(void **)&table.cuMemcpyPeer_ = dlsym(lib, "cuMemcpyPeer");
-	*(void **)&table.cuMemcpyPeerAsync_ = dlsym(lib, "cuMemcpyPeerAsync");
-	*(void **)&table.cuMemsetD16_ = dlsym(lib, "cuMemsetD16_v2");
-	*(void **)&table.cuMemsetD16Async_ = dlsym(lib, "cuMemsetD16Async");
-	*(void **)&table.cuMemsetD2D16_ = dlsym(lib, "cuMemsetD2D16_v2");
-	*(void **)&table.cuMemsetD2D16Async_ = dlsym(lib, "cuMemsetD2D16Async");
-	*(void **)&table.cuMemsetD2D32_ = dlsym(lib, "cuMemsetD2D32_v2");
-	*(void **)&table.cuMemsetD2D32Async_ = dlsym(lib, "cuMemsetD2D32Async");
-	*(void **)&table.cuMemsetD2D8_ = dlsym(lib, "cuMemsetD2D8_v2");
-	*(void **)&table.cuMemsetD2D8Async_ = dlsym(lib, "cuMemsetD2D8Async");
-	*(void **)&table.cuMemsetD32_ = dlsym(lib, "cuMemsetD32_v2");
-	*(void **)&table.cuMemsetD32Async_ = dlsym(lib, "cuMemsetD32Async");
-	*(void **)&table.cuMemsetD8_ = dlsym(lib, "cuMemsetD8_v2");
-	*(void **)&table.cuMemsetD8Async_ = dlsym(lib, "cuMemsetD8Async");
-	*(void **)&table.cuModuleGetFunction_ = dlsym(lib, "cuModuleGetFunction");
-	*(void **)&table.cuModuleGetGlobal_ = dlsym(lib, "cuModuleGetGlobal_v2");
-	*(void **)&table.cuModuleGetSurfRef_ = dlsym(lib, "cuModuleGetSurfRef");
-	*(void **)&table.cuModuleGetTexRef_ = dlsym(lib, "cuModuleGetTexRef");
-	*(void **)&table.cuModuleLoad_ = dlsym(lib, "cuModuleLoad");
-	*(void **)&table.cuModuleLoadData_ = dlsym(lib, "cuModuleLoadData");
-	*(void **)&table.cuModuleLoadDataEx_ = dlsym(lib, "cuModuleLoadDataEx");
-	*(void **)&table.cuModuleLoadFatBinary_ = dlsym(lib, "cuModuleLoadFatBinary");
-	*(void **)&table.cuModuleUnload_ = dlsym(lib, "cuModuleUnload");
-	*(void **)&table.cuOccupancyMaxActiveBlocksPerMultiprocessor_ = dlsym(lib, "cuOccupancyMaxActiveBlocksPerMultiprocessor");
-	*(void **)&table.cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags_ = dlsym(lib, "cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags");
-	*(void **)&table.cuPointerGetAttribute_ = dlsym(lib, "cuPointerGetAttribute");
-	*(void **)&table.cuPointerSetAttribute_ = dlsym(lib, "cuPointerSetAttribute");
-	*(void **)&table.cuStreamAttachMemAsync_ = dlsym(lib, "cuStreamAttachMemAsync");
-	*(void **)&table.cuStreamCreate_ = dlsym(lib, "cuStreamCreate");
-	*(void **)&table.cuStreamCreateWithPriority_ = dlsym(lib, "cuStreamCreateWithPriority");
-	*(void **)&table.cuStreamDestroy_ = dlsym(lib, "cuStreamDestroy_v2");
-	*(void **)&table.cuStreamGetFlags_ = dlsym(lib, "cuStreamGetFlags");
-	*(void **)&table.cuStreamGetPriority_ = dlsym(lib, "cuStreamGetPriority");
-	*(void **)&table.cuStreamQuery_ = dlsym(lib, "cuStreamQuery");
-	*(void **)&table.cuStreamSynchronize_ = dlsym(lib, "cuStreamSynchronize");
-	*(void **)&table.cuStreamWaitEvent_ = dlsym(lib, "cuStreamWaitEvent");
-	*(void **)&table.cuStreamWaitValue32_ = dlsym(lib, "cuStreamWaitValue32");
-	*(void **)&table.cuStreamWriteValue32_ = dlsym(lib, "cuStreamWriteValue32");
-	*(void **)&table.cuSurfRefGetArray_ = dlsym(lib, "cuSurfRefGetArray");
-	*(void **)&table.cuSurfRefSetArray_ = dlsym(lib, "cuSurfRefSetArray");
-	*(void **)&table.cuTexRefGetAddress_ = dlsym(lib, "cuTexRefGetAddress_v2");
-	*(void **)&table.cuTexRefGetAddressMode_ = dlsym(lib, "cuTexRefGetAddressMode");
-	*(void **)&table.cuTexRefGetArray_ = dlsym(lib, "cuTexRefGetArray");
-	*(void **)&table.cuTexRefGetBorderColor_ = dlsym(lib, "cuTexRefGetBorderColor");
-	*(void **)&table.cuTexRefGetFilterMode_ = dlsym(lib, "cuTexRefGetFilterMode");
-	*(void **)&table.cuTexRefGetFlags_ = dlsym(lib, "cuTexRefGetFlags");
-	*(void **)&table.cuTexRefGetFormat_ = dlsym(lib, "cuTexRefGetFormat");
-	*(void **)&table.cuTexRefGetMaxAnisotropy_ = dlsym(lib, "cuTexRefGetMaxAnisotropy");
-	*(void **)&table.cuTexRefSetAddress_ = dlsym(lib, "cuTexRefSetAddress_v2");
-	*(void **)&table.cuTexRefSetAddress2D_ = dlsym(lib, "cuTexRefSetAddress2D_v3");
-	*(void **)&table.cuTexRefSetAddressMode_ = dlsym(lib, "cuTexRefSetAddressMode");
-	*(void **)&table.cuTexRefSetArray_ = dlsym(lib, "cuTexRefSetArray");
-	*(void **)&table.cuTexRefSetBorderColor_ = dlsym(lib, "cuTexRefSetBorderColor");
-	*(void **)&table.cuTexRefSetFilterMode_ = dlsym(lib, "cuTexRefSetFilterMode");
-	*(void **)&table.cuTexRefSetFlags_ = dlsym(lib, "cuTexRefSetFlags");
-	*(void **)&table.cuTexRefSetFormat_ = dlsym(lib, "cuTexRefSetFormat");
-	*(void **)&table.cuTexRefSetMaxAnisotropy_ = dlsym(lib, "cuTexRefSetMaxAnisotropy");
-	*(void **)&table.cuTexRefSetMipmapFilterMode_ = dlsym(lib, "cuTexRefSetMipmapFilterMode");
-	*(void **)&table.cuTexRefSetMipmapLevelBias_ = dlsym(lib, "cuTexRefSetMipmapLevelBias");
-	*(void **)&table.cuTexRefSetMipmapLevelClamp_ = dlsym(lib, "cuTexRefSetMipmapLevelClamp");
+	for (size_t i = 0; i < ENTRIES; i++) *entries[i].at = dlsym(lib, entries[i].name);
+}
+
+const char *sower_cuda_missing(size_t i) {
+	pthread_once(&once, load);
+	for (size_t e = 0; lib && e < ENTRIES; e++)
+		if (!*entries[e].at && i-- == 0) return entries[e].name;
+	return NULL;
 }
 
 int sower_cuda_state(void) { pthread_once(&once, load); return (int)outcome; }

@@ -14,5 +14,6 @@
 int sower_cuda_state(void);        /* what cuInit returned; CUDA_ERROR_NO_DEVICE without a driver */
 const char *sower_cuda_why(void);  /* why, in words; "" when a driver is in use */
 const char *sower_cuda_path(void); /* the library's file; "" without one */
+const char *sower_cuda_missing(size_t i); /* the i-th function that cu names and the library lacks; NULL past the last */
 void *sower_cuda_symbol(const char *name); /* any other entry point of the driver; NULL when absent */
 #endif

@@ -194,10 +194,26 @@ static void load(void) {
 	snprintf(why, sizeof why, "cuInit of %s returned %d (%s)", path, (int)outcome, text);
 }
 
-static void resolve(void) {
+static const struct {
+	const char *name;
+	void **at;
+} entries[] = {
 '''
 
-SHIM_CALLS = '''}
+SHIM_CALLS = '''};
+
+#define ENTRIES (sizeof entries / sizeof *entries)
+
+static void resolve(void) {
+	for (size_t i = 0; i < ENTRIES; i++) *entries[i].at = dlsym(lib, entries[i].name);
+}
+
+const char *sower_cuda_missing(size_t i) {
+	pthread_once(&once, load);
+	for (size_t e = 0; lib && e < ENTRIES; e++)
+		if (!*entries[e].at && i-- == 0) return entries[e].name;
+	return NULL;
+}
 
 int sower_cuda_state(void) { pthread_once(&once, load); return (int)outcome; }
 const char *sower_cuda_why(void) { pthread_once(&once, load); return why; }
@@ -215,7 +231,7 @@ def shim(funcs, protos):
     out = SHIM_HEAD
     out += ''.join(f'\tCUresult (*{f}_)({protos[f]});\n' for f in funcs)
     out += SHIM_LOAD
-    out += ''.join(f'\t*(void **)&table.{f}_ = dlsym(lib, "{f}{SUFFIXED.get(f, "")}");\n' for f in funcs)
+    out += ''.join(f'\t{{"{f}{SUFFIXED.get(f, "")}", (void **)&table.{f}_}},\n' for f in funcs)
     out += SHIM_CALLS
     for f in funcs:
         if f != 'cuInit':
