@@ -12,7 +12,7 @@ func (s *stream) Rotate(y, x, positions, cos, sin driver.View, heads, width int,
 	if positions.N == 0 || half == 0 {
 		return nil
 	}
-	args := kernels.RotateArgs{Y: ref(y), X: ref(x), Cos: ref(cos), Sin: ref(sin), Positions: ref(positions).Ptr, Err: s.errRecord,
+	args := kernels.RotateArgs{Y: ref(y), X: ref(x), Cos: ref(cos), Sin: ref(sin), Positions: ref(positions).Ptr, Err: s.flag(),
 		N: int64(positions.N), Limit: int64(cos.N / half), Heads: uint32(heads), Width: uint32(width)}
 	if back {
 		args.Back = 1

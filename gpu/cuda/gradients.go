@@ -40,12 +40,12 @@ func (s *stream) SumRows(y, x driver.View, cols int) error {
 	return s.sumColumns(y, values, parts, cols)
 }
 
-// AddRows notes rows out of range on the device; Sync and reads report them.
+// AddRows notes rows out of range on the device; Sync reports them.
 func (s *stream) AddRows(y, x, to, from driver.View, cols int) error {
 	if to.N == 0 {
 		return nil
 	}
-	args := kernels.AddRowsArgs{Y: ref(y), X: ref(x), To: ref(to).Ptr, From: ref(from).Ptr, Err: s.errRecord, N: int64(to.N),
+	args := kernels.AddRowsArgs{Y: ref(y), X: ref(x), To: ref(to).Ptr, From: ref(from).Ptr, Err: s.flag(), N: int64(to.N),
 		Cols: int64(cols), ToLimit: int64(y.N / cols), FromLimit: int64(x.N / cols)}
 	return run(s, kernels.AddRows, [3]uint32{uint32(to.N), 1, 1}, kernels.AddRowsThreads, 0, &args)
 }
@@ -130,12 +130,12 @@ func (s *stream) parameterGrads(dweight, dbias driver.View, norm kernels.NormGra
 	return nil
 }
 
-// CrossEntropy notes labels out of range on the device; Sync and reads report them.
+// CrossEntropy notes labels out of range on the device; Sync reports them.
 func (s *stream) CrossEntropy(a driver.CrossEntropyArgs) error {
 	if a.Labels.N == 0 {
 		return nil
 	}
-	args := kernels.CrossEntropyArgs{Loss: ref(a.Loss), Logits: ref(a.Logits), Labels: ref(a.Labels).Ptr, Err: s.errRecord,
+	args := kernels.CrossEntropyArgs{Loss: ref(a.Loss), Logits: ref(a.Logits), Labels: ref(a.Labels).Ptr, Err: s.flag(),
 		Cols: int64(a.Cols), Scale: a.Scale}
 	return run(s, kernels.CrossEntropy, [3]uint32{uint32(a.Labels.N), 1, 1}, kernels.RowThreads(a.Cols), 0, &args)
 }

@@ -14,13 +14,16 @@ import (
 )
 
 // Run runs the suite on a device. Results are allowed the rounding of float32 arithmetic in any order.
-func Run(t *testing.T, dev driver.Device) { run(t, dev, false) }
+func Run(t *testing.T, dev driver.Device) { run(t, dev, nil) }
 
 // RunBFloat16 runs the suite on a device opened for bfloat16: operands of products are rounded to it before they are
 // compared, and then the same rounding is allowed.
-func RunBFloat16(t *testing.T, dev driver.Device) { run(t, dev, true) }
+func RunBFloat16(t *testing.T, dev driver.Device) { run(t, dev, bfloat16) }
 
-func run(t *testing.T, dev driver.Device, narrow bool) {
+// RunFloat16 is RunBFloat16 for float16.
+func RunFloat16(t *testing.T, dev driver.Device) { run(t, dev, float16) }
+
+func run(t *testing.T, dev driver.Device, narrow func(float32) float32) {
 	for _, c := range []struct {
 		name string
 		run  func(*suite)
@@ -64,7 +67,7 @@ type suite struct {
 	*testing.T
 	driver.Stream
 	dev    driver.Device
-	narrow bool // products are of bfloat16
+	narrow func(float32) float32 // rounds operands of products; nil if they are float32
 	random *rand.Rand
 }
 

@@ -36,17 +36,28 @@ func matMul(s *suite) {
 	}
 }
 
-// operand is v, rounded to bfloat16 if the device multiplies that.
+// operand is v, rounded to what the device multiplies.
 func (s *suite) operand(v []float32) []float32 {
-	if !s.narrow {
+	if s.narrow == nil {
 		return v
 	}
 	r := make([]float32, len(v))
 	for i, x := range v {
-		u := math.Float32bits(x)
-		r[i] = math.Float32frombits((u + 0x7fff + u>>16&1) &^ 0xffff)
+		r[i] = s.narrow(x)
 	}
 	return r
+}
+
+func bfloat16(x float32) float32 {
+	u := math.Float32bits(x)
+	return math.Float32frombits((u + 0x7fff + u>>16&1) &^ 0xffff)
+}
+
+// float16 rounds to 11 bits of mantissa, the last of them 2^-24 at least; the values here are far from its largest.
+func float16(x float32) float32 {
+	_, exponent := math.Frexp(float64(x))
+	unit := math.Ldexp(1, max(exponent-11, -24))
+	return float32(math.RoundToEven(float64(x)/unit) * unit)
 }
 
 // product is A [m k]·B in float64, B [k n] or transposed.
@@ -170,7 +181,7 @@ func attention(s *suite) {
 		const batch, heads = 2, 3
 		q, k, v := s.values(batch*heads*c.tq*c.width), s.values(batch*heads*c.tk*c.width), s.values(batch*heads*c.tk*c.width)
 		scale, allowed := float32(1/math.Sqrt(float64(c.width))), 3e-6
-		if s.narrow {
+		if s.narrow != nil {
 			allowed = 1.0 / 128 // the weights are rounded, too, and differ before that
 		}
 		run := func(q []float32, b int) []float32 {

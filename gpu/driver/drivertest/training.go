@@ -10,7 +10,7 @@ import (
 // exactly runs f only where products are of float32: gradients are computed in no other precision.
 func exactly(f func(s *suite)) func(s *suite) {
 	return func(s *suite) {
-		if s.narrow {
+		if s.narrow != nil {
 			s.Skip("gradients are of float32")
 		}
 		f(s)
