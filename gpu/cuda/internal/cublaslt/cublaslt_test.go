@@ -270,6 +270,27 @@ func TestPinned(t *testing.T) {
 	}
 }
 
+func TestTune(t *testing.T) {
+	l, s := open(t)
+	k := Kind{N: 64, K: 32, In: F16, Out: F16}
+	const workspace = 1 << 16
+	o := Operands{X: upload(t, l, make([]float32, 40*32), F16), W: upload(t, l, make([]float32, 64*32), F16), Y: upload(t, l, make([]float32, 40*64), F16),
+		Alpha: 1, Workspace: upload(t, l, make([]float32, workspace/4), F32)}
+	timings, err := l.Tune(k, 40, o, workspace, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range timings {
+		t.Logf("%d, tile %d: %g ms", v.ID, v.Tile, v.Milliseconds)
+	}
+	if a, ok := l.Pinned(k); !ok || a.Data != timings[0].Data || len(timings) < 2 && !fakecuda.Real() {
+		t.Error("the fastest is not pinned")
+	}
+	if got := download(t, l, o.Y, 40*64, F16); got[0] != 0 || got[40*64-1] != 0 {
+		t.Error("zeros times zeros:", got[0])
+	}
+}
+
 func TestExportImport(t *testing.T) {
 	l, _ := open(t)
 	kinds := []Kind{{N: 64, K: 64, In: F16, Out: F16}, {N: 32, K: 48, In: BF16, Out: BF16, Bias: true, BiasType: BF16}, {N: 16, K: 32, WT: true, LdY: 32}}

@@ -185,21 +185,28 @@ func (l *Library) choose(k Kind, workspace int) (Algorithm, error) {
 		return Algorithm{}, err
 	}
 	for _, a := range all {
-		good := true
-		for _, m := range []int{1, 32, 257} {
-			if m > rows {
-				break
-			}
-			p, err := l.make(k, m, a)
-			good = good && err == nil && p.Workspace <= workspace
-			p.Close()
-		}
-		if good {
+		if l.good(k, rows, workspace, a) {
 			l.pins[k] = a
 			return a, nil
 		}
 	}
 	return Algorithm{}, ErrNoAlgorithm
+}
+
+// good reports whether an algorithm also does a few rows, up to most.
+func (l *Library) good(k Kind, most, workspace int, a Algorithm) bool {
+	for _, m := range []int{1, 32, 257} {
+		if m > most {
+			break
+		}
+		p, err := l.make(k, m, a)
+		good := err == nil && p.Workspace <= workspace
+		p.Close()
+		if !good {
+			return false
+		}
+	}
+	return true
 }
 
 // Plan is a product of given sizes, ready to run. Run may be called from several goroutines; the work is ordered by stream.

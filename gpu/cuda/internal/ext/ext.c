@@ -56,6 +56,14 @@ int ext_set_bytes(CUcontext c, CUdeviceptr p, unsigned char v, size_t n, CUstrea
 	return cuMemsetD8Async(p, v, n, s);
 }
 
+int ext_module(CUcontext c, CUmodule *m, const void *image, char *log, size_t n) {
+	CUjit_option names[] = {CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES};
+	void *values[] = {log, (void *)(uintptr_t)(n - 1)};
+	memset(log, 0, n);
+	CURRENT(c);
+	return cuModuleLoadDataEx(m, image, 2, names, values);
+}
+
 int ext_func_attribute(CUcontext c, CUfunction fn, int attribute, int value) {
 	FIND(CUresult (*)(CUfunction, int, int), f, "cuFuncSetAttribute", CUDA_ERROR_NOT_SUPPORTED)
 	CURRENT(c);

@@ -16,6 +16,7 @@ int ext_mem_info(CUcontext c, size_t *free_bytes, size_t *total);
 int ext_copy(CUcontext c, ext_direction d, CUdeviceptr dev, CUdeviceptr other, void *host, size_t n, CUstream s);
 int ext_copy_wait(CUcontext c, ext_direction d, CUdeviceptr dev, void *host, size_t n);
 int ext_set_bytes(CUcontext c, CUdeviceptr p, unsigned char v, size_t n, CUstream s);
+int ext_module(CUcontext c, CUmodule *m, const void *image, char *log, size_t n); /* log: what the compiler objects to */
 int ext_func_attribute(CUcontext c, CUfunction f, int attribute, int value);
 int ext_launch(CUcontext c, CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned block, unsigned shared, CUstream s,
                void *args, size_t n);

@@ -55,14 +55,12 @@ func function(t testing.TB, c ext.Context, k kernels.Kernel) cu.Function {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var m cu.Module
-	var f cu.Function
-	if err := c.Do(func() (err error) {
-		if m, err = cu.LoadData(string(text)); err == nil {
-			f, err = m.Function(k.Name)
-		}
-		return err
-	}); err != nil {
+	m, err := c.LoadModule(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := c.Function(m, k.Name)
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -96,7 +96,7 @@ func TestMisuse(t *testing.T) {
 	}
 	try(t, c.Do(m.Unload))
 	for text, want := range map[string]ext.Error{".version 9.9\n.target sm_80\n": ext.ErrUnsupportedPTX, ".version 7.8\n.target sm_100\n": ext.ErrNoBinary, "text": ext.ErrInvalidPTX} {
-		if err := c.Do(func() error { _, err := cu.LoadData(text); return err }); !errors.Is(err, want) {
+		if _, err := c.LoadModule([]byte(text)); !errors.Is(err, want) || !strings.Contains(err.Error(), "fake compiler: ") {
 			t.Errorf("%q: %v", text, err)
 		}
 	}

@@ -2,15 +2,41 @@
 
 package ext
 
-// #include "ext.h"
+/*
+#include <stdlib.h>
+#include "ext.h"
+*/
 import "C"
 
 import (
+	"fmt"
 	"runtime"
+	"strings"
 	"unsafe"
 
 	"gorgonia.org/cu"
 )
+
+// LoadModule has the driver compile PTX for the device. An error carries what the driver's compiler says.
+func (c Context) LoadModule(ptx []byte) (cu.Module, error) {
+	image := C.CBytes(append(ptx[:len(ptx):len(ptx)], 0))
+	defer C.free(image)
+	const size = 8192
+	log := (*C.char)(C.malloc(size))
+	defer C.free(unsafe.Pointer(log))
+	var m C.CUmodule
+	err := check(C.ext_module(c.c, &m, image, log, size))
+	if text := strings.TrimSpace(C.GoString(log)); err != nil && text != "" {
+		err = fmt.Errorf("%w: %s", err, text)
+	}
+	return *(*cu.Module)(unsafe.Pointer(&m)), err
+}
+
+// Function returns an entry point of a module.
+func (c Context) Function(m cu.Module, name string) (f cu.Function, err error) {
+	err = c.Do(func() (err error) { f, err = m.Function(name); return err })
+	return f, err
+}
 
 // MaxDynamicShared lets launches of f take that many bytes of dynamic shared memory, past the 48 KiB they may without.
 func (c Context) MaxDynamicShared(f cu.Function, bytes int) error {

@@ -92,7 +92,17 @@ API Result cuModuleLoadData(Module **out, const void *image) {
 	return kOk;
 }
 
-API Result cuModuleLoadDataEx(Module **out, const void *image, unsigned, void *, void **) { return cuModuleLoadData(out, image); }
+API Result cuModuleLoadDataEx(Module **out, const void *image, unsigned n, const int *options, void **values) {
+	Result r = cuModuleLoadData(out, image);
+	char *log = nullptr;
+	size_t size = 0;
+	for (unsigned i = 0; i < n; i++) {
+		if (options[i] == 5) log = (char *)values[i];
+		if (options[i] == 6) size = (size_t)(uintptr_t)values[i];
+	}
+	if (r && log && size) snprintf(log, size, "fake compiler: %d", r);
+	return r;
+}
 
 API Result cuModuleUnload(Module *m) {
 	ENTER("cuModuleUnload");
