@@ -159,7 +159,7 @@ func (s *stream) SumSquares(x driver.View) (float64, error) {
 		return 0, err
 	}
 	var sum float64
-	err = s.download(unsafe.Pointer(&sum), total.Sum, 8)
+	err = s.fetch(unsafe.Pointer(&sum), total.Sum, 8)
 	return sum, err
 }
 
