@@ -104,11 +104,13 @@ static int layout(void **l, int type, int64_t rows, int64_t cols, int64_t ld, in
 static int describe(const lt_shape *s, lt_plan *p) {
 	int32_t ta = s->w_transposed ? LT_OP_N : LT_OP_T, tb = s->x_transposed ? LT_OP_T : LT_OP_N, bias_type = s->bias;
 	uint32_t epilogue = s->bias < 0 ? LT_EPI_NONE : LT_EPI_BIAS;
+	const void *anywhere = (const void *)256; /* aligned as a bias is; lt_run names the true one */
 	memset(p, 0, sizeof *p);
 	TRY(t.MatmulDescCreate(&p->desc, LT_COMPUTE_32F, LT_R_32F));
 	TRY(t.MatmulDescSetAttribute(p->desc, LT_DESC_TRANSA, &ta, sizeof ta));
 	TRY(t.MatmulDescSetAttribute(p->desc, LT_DESC_TRANSB, &tb, sizeof tb));
 	TRY(t.MatmulDescSetAttribute(p->desc, LT_DESC_EPILOGUE, &epilogue, sizeof epilogue));
+	if (s->bias >= 0) TRY(t.MatmulDescSetAttribute(p->desc, LT_DESC_BIAS_POINTER, &anywhere, sizeof anywhere));
 	if (s->bias >= 0 && s->bias != s->out) TRY(t.MatmulDescSetAttribute(p->desc, LT_DESC_BIAS_TYPE, &bias_type, sizeof bias_type));
 	TRY(layout(&p->a, s->in, s->w_transposed ? s->n : s->k, s->w_transposed ? s->k : s->n, s->ldw, s->batch, s->stride_w));
 	TRY(layout(&p->b, s->in, s->x_transposed ? s->m : s->k, s->x_transposed ? s->k : s->m, s->ldx, s->batch, s->stride_x));

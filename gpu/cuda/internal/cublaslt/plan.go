@@ -221,7 +221,7 @@ type Plan struct {
 }
 
 // Plan makes a plan for m rows, with the algorithm of its kind and at most that many bytes of workspace. Unsupported holds
-// of its error when the library cannot do the product.
+// of its error when the library cannot do the product; who then takes another way should take it for every m of the kind.
 func (l *Library) Plan(k Kind, m, workspace int) (*Plan, error) {
 	if m <= 0 || k.N <= 0 || k.K <= 0 {
 		return nil, fmt.Errorf("cublasLt: a product of %d x %d x %d", m, k.N, k.K)

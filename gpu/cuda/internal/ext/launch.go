@@ -59,8 +59,8 @@ type Graph struct {
 }
 
 // Capture records what work enqueues on s in place of running it. work runs on the calling goroutine, enqueues from there
-// alone, and must neither allocate device memory nor wait for a stream. The addresses that it names are part of the
-// graph. s is ready for ordinary work again when Capture returns, also after an error or a panic.
+// alone, and must neither allocate device memory nor wait for a stream. Have it run once before: kernels and libraries load
+// their code at the first use. The addresses that it names are part of the graph. s is ready for ordinary work again when Capture returns, also after an error or a panic.
 func (c Context) Capture(s cu.Stream, work func() error) (Graph, error) {
 	// The driver wants the capture ended by the thread that began it.
 	runtime.LockOSThread()
