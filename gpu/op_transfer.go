@@ -14,6 +14,13 @@ func (p *Pass) WriteF32(t *Tensor, off int, values []float32) {
 	}
 }
 
+// WriteU8 copies bytes to the start of t. The slice may be changed as soon as it returns.
+func (p *Pass) WriteU8(t *Tensor, values []byte) {
+	if v, ok := p.part("write", t, U8, 0, len(values)); ok {
+		p.fail("write", p.stream.WriteU8(v, values))
+	}
+}
+
 // ReadF32 copies t into dst, whose length must be that of t.
 func (p *Pass) ReadF32(t *Tensor, dst []float32) {
 	if v, ok := p.whole("read", t, F32, len(dst)); ok {

@@ -118,6 +118,29 @@ func (p *Pass) Close() error {
 	return errors.Join(err, p.destroy())
 }
 
+// Wait returns when everything so far is done, with the first error.
+func (p *Pass) Wait() error {
+	if p.err != nil || p.stream == nil {
+		return p.err
+	}
+	if err := p.stream.Sync(); err != nil {
+		p.err = fmt.Errorf("gpu: wait: %w", err)
+	}
+	return p.err
+}
+
+// Discard is Close for a pass whose memory will not be wanted again: it goes back to the device. An error that the pass
+// holds is not returned again.
+func (p *Pass) Discard() error {
+	if p.closed || p.stream == nil {
+		return nil
+	}
+	p.closed = true
+	p.idle = append(p.idle, p.live...)
+	p.live, p.used = nil, 0
+	return p.destroy()
+}
+
 func (p *Pass) destroy() error {
 	for _, b := range p.idle {
 		b.buf.Free()

@@ -22,6 +22,8 @@ type stream struct {
 	work      uint64 // scratch
 	workBytes int
 	capturing bool
+	graphs    bool     // some graph names addresses of scratch memory,
+	outgrown  []uint64 // which stays then
 
 	errRecord uint64 // a kernels.ErrorRecord
 	checks    bool   // an operation since the last Sync may have written it
@@ -84,8 +86,11 @@ func (s *stream) scratch(bytes int) (uint64, error) {
 	if s.capturing {
 		return 0, errors.New("cuda: an operation needs more scratch memory while it is recorded than before")
 	}
-	// Operations that still run use the old memory; freeing waits for them.
-	s.dev.give(s.work, s.workBytes)
+	if s.graphs && s.work != 0 {
+		s.outgrown = append(s.outgrown, s.work)
+	} else { // operations that still run use the old memory; freeing waits for them
+		s.dev.give(s.work, s.workBytes)
+	}
 	s.work, s.workBytes = 0, 0
 	p, err := s.dev.take(bytes)
 	if err == nil {
@@ -122,6 +127,9 @@ func (s *stream) Sync() error {
 func (s *stream) Close() error {
 	d := s.dev
 	errs := []error{d.ctx.StreamSync(s.s), s.in.free(d.ctx), s.out.free(d.ctx)}
+	for _, p := range s.outgrown {
+		d.give(p, 0)
+	}
 	d.give(s.work, s.workBytes)
 	d.give(s.errRecord, recordBytes)
 	errs = append(errs, d.ctx.Do(func() error { return cu.DestroyEvent(&s.copied) }), d.ctx.Do(s.s.Destroy))
@@ -142,6 +150,7 @@ func (s *stream) Capture(work func() error) (driver.Graph, error) {
 	if err != nil {
 		return nil, s.dev.failed(fmt.Errorf("record a graph: %w", err))
 	}
+	s.graphs = true
 	return &graph{s, g, s.checks}, nil
 }
 

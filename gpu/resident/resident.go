@@ -31,6 +31,9 @@ type Spec struct {
 	MaxWait time.Duration
 	// Open loads the model; it is called once, and again only after it failed.
 	Open func() (Encoder, error)
+	// Lanes is how many batches are in work at a time; 0 is 1. With two, one batch is copied to a GPU and its codes back while
+	// another is computed. Encode is called from as many goroutines.
+	Lanes int
 }
 
 // Result is what became of one image.
@@ -63,7 +66,9 @@ type Engine struct {
 	// submits is held for reading while an image is handed over, so that close knows when none can slip in any more.
 	submits sync.RWMutex
 
-	batches, images, busy atomic.Int64
+	collect sync.Mutex // one lane at a time fills its batch, so that batches are as full as can be
+
+	batches, images, busy, waited atomic.Int64
 }
 
 // Get returns the engine of spec.Key, loading the model if this process has none. Callers that come while it loads wait
@@ -80,9 +85,16 @@ func Get(spec Spec) (*Engine, error) {
 
 func start(spec Spec, model Encoder) *Engine {
 	spec.Batch = max(spec.Batch, 1)
-	e := &Engine{spec: spec, model: model, jobs: make(chan job, 2*spec.Batch), quit: make(chan struct{}), done: make(chan struct{})}
+	e := &Engine{spec: spec, model: model, jobs: make(chan job, 2*spec.Batch*max(spec.Lanes, 1)), quit: make(chan struct{}), done: make(chan struct{})}
 	e.bufs.New = func() any { b := make([]byte, spec.ImageBytes); return &b }
-	go e.loop()
+	var lanes sync.WaitGroup
+	for range max(spec.Lanes, 1) {
+		lanes.Go(e.loop)
+	}
+	go func() {
+		lanes.Wait()
+		close(e.done)
+	}()
 	return e
 }
 
@@ -147,34 +159,36 @@ func (f Future) Wait(ctx context.Context) Result {
 // Stats are the engine's totals so far.
 type Stats struct {
 	Images, Batches int64
-	Busy            time.Duration // inside the model
+	Busy            time.Duration // inside the model, of all lanes together
+	Waited          time.Duration // for images, likewise
+	Room            int64         // images that the batches could have held
 }
 
 // Stats reads the totals.
 func (e *Engine) Stats() Stats {
-	return Stats{e.images.Load(), e.batches.Load(), time.Duration(e.busy.Load())}
+	batches := e.batches.Load()
+	return Stats{Images: e.images.Load(), Batches: batches, Busy: time.Duration(e.busy.Load()), Waited: time.Duration(e.waited.Load()),
+		Room: batches * int64(e.spec.Batch)}
 }
 
 func (e *Engine) loop() {
-	defer close(e.done)
 	batch := make([]job, 0, e.spec.Batch)
 	rgb := make([]byte, e.spec.Batch*e.spec.ImageBytes)
 	codes := make([]uint16, e.spec.Batch*e.spec.CodesPerImage)
 	finite := make([]bool, e.spec.Batch)
 	for {
-		select {
-		case j := <-e.jobs:
-			batch = append(batch[:0], j)
-		case <-e.quit:
+		began := time.Now()
+		var open bool
+		if batch, open = e.next(batch); !open {
 			return
 		}
-		batch = e.fill(batch)
+		e.waited.Add(int64(time.Since(began)))
 		for i, j := range batch {
 			copy(rgb[i*e.spec.ImageBytes:], j.rgb)
 			e.Discard(j.rgb)
 		}
 		n := len(batch)
-		began := time.Now()
+		began = time.Now()
 		err := e.encode(rgb[:n*e.spec.ImageBytes], n, codes[:n*e.spec.CodesPerImage], finite[:n])
 		e.busy.Add(int64(time.Since(began)))
 		e.batches.Add(1)
@@ -186,6 +200,18 @@ func (e *Engine) loop() {
 			}
 			j.out <- r
 		}
+	}
+}
+
+// next collects a batch; it reports false when the engine closes.
+func (e *Engine) next(batch []job) ([]job, bool) {
+	e.collect.Lock()
+	defer e.collect.Unlock()
+	select {
+	case j := <-e.jobs:
+		return e.fill(append(batch[:0], j)), true
+	case <-e.quit:
+		return batch, false
 	}
 }
 

@@ -32,7 +32,8 @@ func Load(dev *gpu.Device, src checkpoint.Source, c Config, parts Parts) (*Model
 	if parts&(Encode|Detokenize) == 0 {
 		return nil, fmt.Errorf("seed: load: no parts, want Encode, Detokenize or both")
 	}
-	m := &Model{config: c, parts: parts, dev: dev}
+	m := &Model{config: c, parts: parts, dev: dev, recorded: map[int][]*recorded{}}
+	m.batch.Store(int64(dev.Batch()))
 	l := nn.NewLoader(dev, src)
 	if parts&Encode != 0 {
 		m.loadEncoder(l)

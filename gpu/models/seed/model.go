@@ -13,6 +13,9 @@
 package seed
 
 import (
+	"sync"
+	"sync/atomic"
+
 	"sower/gpu"
 	"sower/gpu/nn"
 )
@@ -30,6 +33,10 @@ type Model struct {
 	parts  Parts
 	dev    *gpu.Device
 	made   []*gpu.Tensor
+
+	batch      atomic.Int64 // images of one pass at most
+	recordedMu sync.Mutex
+	recorded   map[int][]*recorded // idle, by the number of images
 
 	// The encoder.
 	pixelTable  *gpu.Tensor // [3 256], what byte v of a channel means

@@ -7,12 +7,8 @@ import (
 	"sync"
 
 	"sower/gpu"
+	"sower/gpu/driver"
 )
-
-// encodeBatch is how many images a pass of Encode computes: on a CPU more of them gain nothing (2.7 to 2.8 s an image at the
-// published size, with 1, 2 and 4). So a call needs 32 MB for activations at that size, however many its images are;
-// callers at the same time need that each.
-const encodeBatch = 1
 
 // detokenizeBatch likewise: rows of codes are small, and fill the tiles better together. A call needs some 12 MB.
 const detokenizeBatch = 8
@@ -32,6 +28,10 @@ func (m *Model) Config() Config { return m.config }
 // [n]. finite[i] is false when image i led to numbers that are not finite; its codes are then 0 and mean nothing.
 //
 // An image's codes do not depend on the other images of the call, nor on n, nor on the number of threads.
+//
+// A pass computes as many images as the device does best: one on a CPU, where more gain nothing (2.7 to 2.8 s an image at the
+// published size, with 1, 2 and 4), so that a call needs 32 MB for activations at that size; 128 on a GPU. A GPU without
+// the memory for that many computes half as many from then on. Callers at the same time need the memory each.
 func (m *Model) Encode(rgb []byte, n int, codes []uint16, finite []bool) error {
 	c := m.config
 	switch {
@@ -43,12 +43,21 @@ func (m *Model) Encode(rgb []byte, n int, codes []uint16, finite []bool) error {
 		return fmt.Errorf("seed: encode %d images: room for %d codes and %d flags, want %d and %d", n, len(codes), len(finite),
 			n*c.Queries, n)
 	}
-	for i := 0; i < n; i += encodeBatch {
-		b := min(encodeBatch, n-i)
+	for i := 0; i < n; {
+		most := int(m.batch.Load())
+		b := min(most, n-i)
 		err := m.encodeSome(rgb[i*c.ImageBytes():(i+b)*c.ImageBytes()], b, codes[i*c.Queries:(i+b)*c.Queries], finite[i:i+b])
-		if err != nil {
+		switch {
+		case errors.Is(err, driver.ErrOutOfMemory) && b > 1:
+			m.batch.CompareAndSwap(int64(most), int64((b+1)/2))
+			if err := m.forget(); err != nil { // what larger batches hold
+				return err
+			}
+			continue
+		case err != nil:
 			return fmt.Errorf("seed: encode images %d to %d of %d: %w", i, i+b-1, n, err)
 		}
+		i += b
 	}
 	return nil
 }
@@ -59,11 +68,7 @@ func (m *Model) encodeSome(rgb []byte, n int, codes []uint16, finite []bool) err
 	defer hosts.Put(h)
 	h.ids, h.z = resized(h.ids, n*c.Queries), resized(h.z, n*c.Queries*c.CodeWidth)
 
-	p := m.dev.NewPass(gpu.Inference)
-	z := m.Embed(p, p.Bytes(rgb, n, c.ImageSize, c.ImageSize, 3))
-	p.ReadF32(z, h.z)
-	p.ReadI32(m.Quantize(p, z), h.ids)
-	if err := p.Close(); err != nil {
+	if err := m.forward(rgb, n, h); err != nil {
 		return err
 	}
 	for i := range n {
@@ -76,6 +81,23 @@ func (m *Model) encodeSome(rgb []byte, n int, codes []uint16, finite []bool) err
 		}
 	}
 	return nil
+}
+
+// forward fills h.z and h.ids.
+func (m *Model) forward(rgb []byte, n int, h *host) error {
+	c := m.config
+	p := m.dev.NewPass(gpu.Inference)
+	if p.CanRecord() {
+		err := p.Close()
+		if err == nil {
+			err = m.replay(rgb, n, h)
+		}
+		return err
+	}
+	z := m.Embed(p, p.Bytes(rgb, n, c.ImageSize, c.ImageSize, 3))
+	p.ReadF32(z, h.z)
+	p.ReadI32(m.Quantize(p, z), h.ids)
+	return p.Close()
 }
 
 // Detokenize computes the image embeddings of n rows of codes: codes is [n Q], out [n image_embed]. A code that is not
@@ -114,11 +136,12 @@ func (m *Model) Detokenize(codes []uint16, n int, out []float32) error {
 
 // Close gives back the model's memory. No call may be in progress.
 func (m *Model) Close() error {
+	err := m.forget()
 	for _, t := range m.made {
 		t.Free()
 	}
 	m.made = nil
-	return nil
+	return err
 }
 
 func allFinite(z []float32) bool {
