@@ -67,11 +67,8 @@ func (s *stream) GateGrad(dg, du, dy, g, u driver.View) error {
 }
 
 func (s *stream) SoftmaxGrad(dx, dy, y driver.View, cols int, scale float32) error {
-	if y.N == 0 {
-		return nil
-	}
 	args := kernels.SoftmaxGradArgs{DX: ref(dx), DY: ref(dy), Y: ref(y), Cols: int64(cols), Scale: scale}
-	return run(s, kernels.SoftmaxGrad, perRow(y.N, cols), kernels.RowThreads(cols), 0, &args)
+	return runRows(s, kernels.SoftmaxGrad, y.N, cols, &args)
 }
 
 func (s *stream) LayerNormGrad(dx, dweight, dbias, dy, x, weight driver.View, cols int, eps float32) error {
@@ -94,7 +91,7 @@ func (s *stream) normGrad(dx, dweight, dbias, dy, x, weight driver.View, cols in
 			return err
 		}
 	}
-	return run(s, kernels.NormGrad, perRow(x.N, cols), kernels.GradThreads(cols), 0, &args)
+	return runRows(s, kernels.NormGrad, x.N, cols, &args)
 }
 
 // parameterGrads adds the gradients of a norm's parameters: statistics of each row, parts of the sums over rows, their sums.
@@ -112,7 +109,7 @@ func (s *stream) parameterGrads(dweight, dbias driver.View, norm kernels.NormGra
 	if dweight.Buf != nil {
 		sums.Weights, sums.Stats = memory, memory+2*each
 		norm.Stats = sums.Stats
-		if err := run(s, kernels.NormGrad, perRow(rows*cols, cols), kernels.GradThreads(cols), 0, &norm); err != nil {
+		if err := runRows(s, kernels.NormGrad, rows*cols, cols, &norm); err != nil {
 			return err
 		}
 	}

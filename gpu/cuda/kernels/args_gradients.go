@@ -15,7 +15,7 @@ type GateGradArgs struct {
 	N                int64
 }
 
-// SoftmaxGradArgs is DX = Scale·Y·(DY - ΣY·DY) for rows of Cols, one block of RowThreads(Cols) each.
+// SoftmaxGradArgs is DX = Scale·Y·(DY - ΣY·DY) for rows of Cols, one block each.
 type SoftmaxGradArgs struct {
 	DX, DY, Y Ref
 	Cols      int64
@@ -24,7 +24,7 @@ type SoftmaxGradArgs struct {
 }
 
 // NormGradArgs is the gradient of a norm to its input, Centered 1 for LayerNorm and 0 for RMSNorm; where Stats, the address of float32
-// [rows 2], is given, only mean and 1/deviation of each row are written there. One block of GradThreads(Cols) a row.
+// [rows 2], is given, only mean and 1/deviation of each row are written there. One block a row.
 type NormGradArgs struct {
 	DX, DY, X, Weight Ref
 	Stats             uint64
@@ -107,8 +107,8 @@ type AdamWArgs struct {
 var (
 	ApplyGrad    = declare[ApplyGradArgs]("gradients", "apply_grad")
 	GateGrad     = declare[GateGradArgs]("gradients", "gate_grad")
-	SoftmaxGrad  = declare[SoftmaxGradArgs]("gradients", "softmax_grad")
-	NormGrad     = declare[NormGradArgs]("gradients", "norm_grad")
+	SoftmaxGrad  = declareRow[SoftmaxGradArgs]("gradients", "softmax_grad", 1024)
+	NormGrad     = declareRow[NormGradArgs]("gradients", "norm_grad", 512)
 	ColumnParts  = declare[ColumnPartsArgs]("gradients", "column_parts")
 	AddParts     = declare[AddPartsArgs]("gradients", "add_parts")
 	AddRows      = declare[AddRowsArgs]("gradients", "add_rows")

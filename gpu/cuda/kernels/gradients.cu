@@ -69,7 +69,7 @@ template <bool KEPT> DEV void softmax_grad_row(const softmax_grad_args &a) {
     st_up_to8(a.dx, base + i, n, out);
   });
 }
-KERNEL_BOUNDS(softmax_grad, ROW_THREADS, 1) { BY_LENGTH(softmax_grad_row, a); }
+ROW_KERNEL(softmax_grad, ROW_THREADS, 4, softmax_grad_row)
 
 /* The gradient of a norm to its input: with g = dy·weight and n = (x - mean)·factor, factor·(g - mean(g) - n·mean(g·n)); without the mean
  * of g, and mean = 0, for the RMS norm. Where stats is given, only mean and factor of each row are written there. */
@@ -128,7 +128,7 @@ template <bool KEPT> DEV void norm_grad_row(const norm_grad_args &a) {
     st_up_to8(a.dx, base + i, n, w);
   });
 }
-KERNEL_BOUNDS(norm_grad, GRAD_THREADS, 1) { BY_LENGTH(norm_grad_row, a); }
+ROW_KERNEL(norm_grad, GRAD_THREADS, 4, norm_grad_row)
 
 /* Parts of the gradients of a norm's parameters, or of a sum of rows: part BY is of rows BY·PART_ROWS on, a thread has a column. Without
  * stats only the sums of dy are made; a part whose address is 0 is left out. */

@@ -41,7 +41,7 @@ template <bool KEPT> DEV void layer_norm_row(const layer_norm_args &a) {
     st_up_to8(a.y, (i64)BX * a.cols + i, n, w);
   });
 }
-KERNEL_BOUNDS(layer_norm, ROW_THREADS, 1) { BY_LENGTH(layer_norm_row, a); }
+ROW_KERNEL(layer_norm, ROW_THREADS, 5, layer_norm_row)
 
 template <bool KEPT> DEV void rms_norm_row(const rms_norm_args &a) {
   row<KEPT> x(a.x, (i64)BX * a.cols, a.cols);
@@ -59,7 +59,7 @@ template <bool KEPT> DEV void rms_norm_row(const rms_norm_args &a) {
     st_up_to8(a.y, (i64)BX * a.cols + i, n, w);
   });
 }
-KERNEL_BOUNDS(rms_norm, ROW_THREADS, 1) { BY_LENGTH(rms_norm_row, a); }
+ROW_KERNEL(rms_norm, ROW_THREADS, 5, rms_norm_row)
 
 /* y = exp(scale·x)/sum over each row. With causal > 0, row r of a group of that many sees its first cols - causal + r + 1 elements. */
 struct softmax_args {
@@ -98,4 +98,4 @@ template <bool KEPT> DEV void softmax_row(const softmax_args &a) {
     st_up_to8(a.y, (i64)BX * a.cols + i, n, v);
   });
 }
-KERNEL_BOUNDS(softmax, ROW_THREADS, 1) { BY_LENGTH(softmax_row, a); }
+ROW_KERNEL(softmax, ROW_THREADS, 5, softmax_row)

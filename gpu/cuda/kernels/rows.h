@@ -1,6 +1,6 @@
 /* What kernels on rows share: a block has one row, a thread every NT-th group of eight elements. Sums go by groups, then lanes, then
  * warps, always in the same order, so that they follow from the row and the number of threads, which follows from the length of a row alone
- * (kernels.RowThreads). */
+ * (kernels.RowKernel). */
 #pragma once
 #include "dev.h"
 
@@ -85,12 +85,15 @@ template <bool KEPT> struct row {
   }
 };
 
-/* Calls body<KEPT>(a) as the length of rows, a.cols, has it. */
-#define BY_LENGTH(body, a)                                                                                             \
-  do {                                                                                                                 \
-    if ((a).cols <= (i64)NT * 8) body<true>(a);                                                                        \
-    else body<false>(a);                                                                                               \
-  } while (0)
+/* The most threads of a block: kernels.RowKernel keeps to it. */
+enum { SHORT_THREADS = 256, ROW_THREADS = 1024, GRAD_THREADS = 512 };
 
-/* The most threads that kernels.RowThreads and kernels.GradThreads ask for. */
-enum { ROW_THREADS = 1024, GRAD_THREADS = 512 };
+/* A kernel with body<KEPT>(a) for each row of a.cols elements, and its twin name_short for rows of at most eight elements a thread and
+ * 2048 in all, which takes fewer registers, so that more rows are under way at a time: short_blocks of 256 threads a multiprocessor. */
+#define ROW_KERNEL(name, threads, short_blocks, body)                                                                  \
+  KERNEL_BOUNDS(name, threads, 1) {                                                                                    \
+    if (a.cols <= (i64)NT * 8) body<true>(a);                                                                          \
+    else body<false>(a);                                                                                               \
+  }                                                                                                                    \
+  typedef name##_args name##_short_args;                                                                               \
+  KERNEL_BOUNDS(name##_short, SHORT_THREADS, short_blocks) { body<true>(a); }

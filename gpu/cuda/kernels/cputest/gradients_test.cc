@@ -46,7 +46,7 @@ TEST(softmax_grad) {
         for (i64 i = 0; i < n; i++) s += y.get(r * n + i) * dy.get(r * n + i);
         for (i64 i = 0; i < n; i++) want[r * n + i] = 0.5 * y.get(r * n + i) * (dy.get(r * n + i) - s);
       }
-      launch("softmax_grad", rows, 1, row_threads(n), 0, softmax_grad_args{dx.ref(), dy.ref(), y.ref(), n, 0.5f, 0});
+      launch_rows("softmax_grad", rows, n, softmax_grad_args{dx.ref(), dy.ref(), y.ref(), n, 0.5f, 0});
       near("softmax grad", dx, want, 2e-6);
       return dx.bytes("softmax grad");
     });
@@ -74,11 +74,11 @@ TEST(norm_grad) {
           }
           for (i64 i = 0; i < n; i++) want[r * n + i] = factor * (dy.get(r * n + i) * w.get(i) - sum - (x.get(r * n + i) - mean) * factor * along);
         }
-        launch("norm_grad", rows, 1, row_threads(n, 512), 0, norm_grad_args{dx.ref(), dy.ref(), x.ref(), w.ref(), (u64)stats.at(), n, 1e-5f, centered});
+        launch_rows("norm_grad", rows, n, norm_grad_args{dx.ref(), dy.ref(), x.ref(), w.ref(), (u64)stats.at(), n, 1e-5f, centered}, 512);
         launch("column_parts", (u32)(n + 31) / 32, (u32)parts, 32, 0, column_parts_args{dy.ref(), x.ref(), (u64)stats.at(), (u64)pw.at(), (u64)pb.at(), rows, n});
         launch("add_parts", (u32)(n + 31) / 32, 1, 32, 0, add_parts_args{dw.ref(), (u64)pw.at(), parts, n});
         launch("add_parts", (u32)(n + 31) / 32, 1, 32, 0, add_parts_args{db.ref(), (u64)pb.at(), parts, n});
-        launch("norm_grad", rows, 1, row_threads(n, 512), 0, norm_grad_args{dx.ref(), dy.ref(), x.ref(), w.ref(), 0, n, 1e-5f, centered});
+        launch_rows("norm_grad", rows, n, norm_grad_args{dx.ref(), dy.ref(), x.ref(), w.ref(), 0, n, 1e-5f, centered}, 512);
         /* A row of one or two elements is a difference of rounding divided by eps. */
         if (n > 2) near("norm grad", dx, want, 3e-6), near("norm grad's weights", dw, weights, 3e-6);
         near("norm grad's biases", db, biases, 6e-6); /* sums of 131 that may end near 0 */

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Runs the kernels on the CPU against float64: cputest/test.sh [first letters of a test]
+# Runs the kernels on the CPU against float64: cputest/test.sh [first letters of a test or of a program]
 set -eu
 cd "$(dirname "$0")"
 cxx=${CLANGXX:-clang++-19}
@@ -21,6 +21,7 @@ link() { "$cxx" -pthread "$@" -L"$work" -lsowerkernels -Wl,-rpath,"$work"; }
 link "${shared[@]}" -o "$work/test"
 "$work/test" "$@"
 for p in "${programs[@]}"; do
+	case $(basename "$p") in "${1-}"*) ;; *) continue ;; esac
 	link "$p" -o "$p.test"
 	"$p.test" "$@"
 done
