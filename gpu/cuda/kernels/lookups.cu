@@ -87,6 +87,13 @@ enum { NEAREST_ROWS = 8 };
 
 DEV float rounded(u32 half, float x) { return half ? from_f16(to_f16(x)) : x; }
 
+/* Adds v times column elements of all rows of x. */
+DEV void add_products(float (&dot)[NEAREST_ROWS], const float *z, float v) {
+  const f32x4 lo = *(const f32x4 *)z, hi = *(const f32x4 *)(z + 4);
+#pragma unroll
+  for (int r = 0; r < 4; r++) dot[r] = fma32(lo[r], v, dot[r]), dot[4 + r] = fma32(hi[r], v, dot[4 + r]);
+}
+
 KERNEL_BOUNDS(nearest, 256, 2) {
   __shared__ float length[NEAREST_ROWS], best_of[8][NEAREST_ROWS];
   __shared__ i32 at_of[8][NEAREST_ROWS];
@@ -114,17 +121,14 @@ KERNEL_BOUNDS(nearest, 256, 2) {
     float dot[NEAREST_ROWS];
 #pragma unroll
     for (int r = 0; r < NEAREST_ROWS; r++) dot[r] = 0;
-    for (i64 k = 0; k < a.cols; k += 8) {
-      float e[8];
-      ld_up_to8(e, a.table, j * a.stride + k, a.cols - k);
+    if (a.cols == 32 && a.table.type == F32 && aligned8(a.table, j * a.stride)) { /* SEED's: the whole row on its way at once */
+      f32x4 e[8];
 #pragma unroll
-      for (int q = 0; q < 8; q++) {
-        if (k + q >= a.cols) break;
-        const float v = rounded(a.half, e[q]);
-        const f32x4 lo = *(const f32x4 *)(z + (k + q) * NEAREST_ROWS), hi = *(const f32x4 *)(z + (k + q) * NEAREST_ROWS + 4);
+      for (int k = 0; k < 8; k++) e[k] = load<f32x4>(a.table.ptr + 4 * j * a.stride, k);
 #pragma unroll
-        for (int r = 0; r < 4; r++) dot[r] = fma32(lo[r], v, dot[r]), dot[4 + r] = fma32(hi[r], v, dot[4 + r]);
-      }
+      for (int k = 0; k < 32; k++) add_products(dot, z + k * NEAREST_ROWS, rounded(a.half, e[k / 4][k % 4]));
+    } else {
+      for (i64 k = 0; k < a.cols; k++) add_products(dot, z + k * NEAREST_ROWS, rounded(a.half, ld(a.table, j * a.stride + k)));
     }
     const float norm = rounded(a.half, ld(a.norms, j));
 #pragma unroll

@@ -47,6 +47,15 @@ struct machine {
   alignas(1024) char dynamic[MAX_SHARED];
 };
 thread_local machine *m;
+/* Frees it with its thread. */
+struct owner {
+  ~owner() {
+    if (!m) return;
+    munmap(m->stacks, (size_t)MAX_THREADS * STACK);
+    m->~machine();
+    operator delete(m, std::align_val_t(1024));
+  }
+};
 
 [[noreturn]] void stop(const char *why) {
   fprintf(stderr, "kernel %s, block %u %u %u, thread %u of %u: %s\n", m->l->kernel->name, emu.bx, emu.by, emu.bz, m->cur, m->l->threads, why);
@@ -113,6 +122,8 @@ void run_block(const launch &l, u64 i) {
 
 void run_blocks(launch &l) {
   if (!m) {
+    static thread_local owner mine;
+    (void)&mine;
     m = new (std::align_val_t(1024)) machine();
     m->stacks = (char *)mmap(nullptr, (size_t)MAX_THREADS * STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (m->stacks == MAP_FAILED) perror("emulator: stacks"), abort();
