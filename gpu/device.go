@@ -28,12 +28,22 @@ func (p Precision) String() string {
 	return [...]string{FP32: "float32", BF16: "bfloat16", FP16: "float16"}[p]
 }
 
-// ParsePrecision reads the name of a precision, long or short.
+// On names the arithmetic of a device for identities: a GPU's bfloat16 keeps activations in it, too, which a CPU's does not.
+func (p Precision) On(device string) string {
+	if p == BF16 && strings.HasPrefix(device, "cuda") {
+		return bf16Activations
+	}
+	return p.String()
+}
+
+const bf16Activations = "bfloat16 activations"
+
+// ParsePrecision reads the name of a precision, long or short, or of an arithmetic.
 func ParsePrecision(s string) (Precision, error) {
 	switch s {
 	case "float32", "fp32":
 		return FP32, nil
-	case "bfloat16", "bf16":
+	case "bfloat16", "bf16", bf16Activations:
 		return BF16, nil
 	case "float16", "fp16":
 		return FP16, nil

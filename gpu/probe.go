@@ -32,6 +32,28 @@ func Probe(name string) ([]driver.Found, error) {
 	return nil, fmt.Errorf("gpu: no back end %q in this binary", name)
 }
 
+// Devices lists what a name stands for: "cuda" is every CUDA device that this process sees, "cuda:1" and "cpu" are one.
+func Devices(name string) ([]string, error) {
+	backEnds.Lock()
+	several := backEnds.probe[name] != nil
+	backEnds.Unlock()
+	if !several {
+		return []string{name}, nil
+	}
+	found, err := Probe(name)
+	if err != nil {
+		return nil, err
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("gpu: %q: this process sees no such device", name)
+	}
+	names := make([]string, len(found))
+	for i, f := range found {
+		names[i] = f.Name
+	}
+	return names, nil
+}
+
 // Auto names the device that "auto" stands for: the first GPU that answers, or the CPU, and says why.
 func Auto() (name, why string) {
 	found, err := Probe("cuda")

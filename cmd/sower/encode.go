@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -138,6 +139,7 @@ func (o *encodeOptions) prepare(ctx context.Context) (p *prepared, err error) {
 		if err != nil {
 			return nil, err
 		}
+		cfg.Batch = cmp.Or(cfg.Batch, dev.Batch())
 		dev.Close()
 	}
 	in, err := shards.Resolve(ctx, o.input, o.format)
@@ -164,7 +166,7 @@ func (o *encodeOptions) prepare(ctx context.Context) (p *prepared, err error) {
 	cfg.Input, cfg.Plan, cfg.Units = in.Root.URL(), pl.Name(), pl.Units
 	cfg.Batch = batchSize(cfg.Batch, c)
 	cfg.Identity = schemas.Identity{Tokenizer: model.Tokenizer(), Weights: digest, ImageSize: c.ImageSize, Codes: c.Codes, CodesPerImage: c.Queries,
-		Resize: o.resize, Precision: precision.String(), NumericsVersion: schemas.NumericsVersion, Options: options, Plan: pl.Digest}
+		Resize: o.resize, Precision: precision.On(o.device.device), NumericsVersion: schemas.NumericsVersion, Options: options, Plan: pl.Digest}
 	out, err := blob.OpenBucket(ctx, cfg.Output)
 	if err != nil {
 		return nil, err

@@ -21,6 +21,7 @@ import (
 	"sower/transforms/manifest"
 
 	_ "sower/gpu/cpu"
+	_ "sower/gpu/cuda"
 	_ "sower/internal/blob/all"
 	_ "sower/runners/local"
 )

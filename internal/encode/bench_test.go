@@ -146,12 +146,19 @@ func tinyWorker(b *testing.B, in *blob.Bucket) *Worker {
 	c := m.Config
 	cfg := Config{Limits: DefaultLimits(), MaxFailureRate: 1, Identity: schemas.Identity{Tokenizer: "seed2", ImageSize: c.ImageSize, CodesPerImage: c.Queries, Codes: c.Codes, Resize: "bicubic"}}
 	e, err := resident.Get(resident.Spec{Key: b.Name(), ImageBytes: c.ImageBytes(), CodesPerImage: c.Queries, Batch: 32,
-		Open: func() (resident.Encoder, error) { return &deviceModel{model, dev}, nil }})
+		Open: func() (resident.Encoder, error) { return single(model, dev), nil }})
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { resident.Release(b.Name()) })
 	return &Worker{cfg: cfg, run: progress.Start(context.Background(), b.Name()), input: in, output: blob.New("mem://out", memblob.New()), engine: e, filter: pixels.Bicubic}
+}
+
+// single is an encoder of one model.
+func single(model *seed.Model, dev *gpu.Device) resident.Encoder {
+	all := &deviceModels{models: []*seed.Model{model}, devices: []*gpu.Device{dev}, free: make(chan *seed.Model, lanes)}
+	all.release()
+	return all
 }
 
 // unitOf is the configuration of a run of so many units.

@@ -18,7 +18,8 @@ import (
 )
 
 const (
-	// window is how many rows of a unit are in work at a time, windowBytes how many encoded bytes they may hold.
+	// window is how many rows of a unit are in work at a time, or four batches if that is more; windowBytes how many encoded
+	// bytes they may hold.
 	window      = 128
 	windowBytes = 128 << 20
 )
@@ -88,7 +89,7 @@ func (w *Worker) Unit(ctx context.Context, unit int) (info corpus.UnitInfo, err 
 func (w *Worker) rows(ctx context.Context, ranges []schemas.PlanRow, out *output) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	queue := make(chan *item, window)
+	queue := make(chan *item, max(window, 4*w.cfg.Batch))
 	budget := semaphore.NewWeighted(windowBytes)
 	var readErr error // set before queue is closed
 	go func() {

@@ -11,13 +11,10 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
-	"sower/gpu"
-	"sower/gpu/models/seed"
 	"sower/gpu/resident"
 	"sower/internal/blob"
 	"sower/internal/pixels"
 	"sower/internal/progress"
-	"sower/internal/weights"
 )
 
 // Worker is what a process keeps between units of one run: opened stores and the resident model.
@@ -89,65 +86,6 @@ func newWorker(ctx context.Context, cfg Config) (w *Worker, err error) {
 		w.billed.Store(int64(w.engine.Stats().Busy))
 	}
 	return w, err
-}
-
-// engineOf finds or loads the resident model; the null model is a constant row of codes instead.
-func engineOf(cfg Config) (*resident.Engine, []uint16, error) {
-	s, q := cfg.Identity.ImageSize, cfg.Identity.CodesPerImage
-	if cfg.Model == weights.Null {
-		return nil, make([]uint16, q), nil
-	}
-	e, err := resident.Get(resident.Spec{
-		Key:        fmt.Sprintf("%s in %s on %s, %d threads, batch %d", cfg.Identity.Weights, cfg.Identity.Precision, cfg.Device, cfg.Threads, cfg.Batch),
-		ImageBytes: 3 * s * s, CodesPerImage: q,
-		Batch: max(cfg.Batch, 1),
-		Open:  func() (resident.Encoder, error) { return openModel(cfg) },
-	})
-	return e, nil, err
-}
-
-// openModel loads the weights and makes sure that they are those of the identity: a worker may see another folder under
-// the same name than the launcher did.
-func openModel(cfg Config) (resident.Encoder, error) {
-	m, err := weights.Open(cfg.Model)
-	if err != nil {
-		return nil, err
-	}
-	defer m.Close()
-	digest, err := m.Digest()
-	if err != nil {
-		return nil, err
-	}
-	if digest != cfg.Identity.Weights {
-		return nil, fmt.Errorf("encode: --model %s on this worker has weights %.12s, the run was planned with %.12s: put the same files there", cfg.Model, digest, cfg.Identity.Weights)
-	}
-	precision, err := gpu.ParsePrecision(cfg.Identity.Precision)
-	if err != nil {
-		return nil, fmt.Errorf("encode: %w", err)
-	}
-	dev, err := gpu.Open(cfg.Device, gpu.Options{Threads: cfg.Threads, Precision: precision})
-	if err != nil {
-		return nil, err
-	}
-	model, err := seed.Load(dev, m.Source, m.Config, seed.Encode)
-	if err != nil {
-		dev.Close()
-		return nil, err
-	}
-	return &deviceModel{model, dev}, nil
-}
-
-// deviceModel closes the device with its model.
-type deviceModel struct {
-	*seed.Model
-	dev *gpu.Device
-}
-
-func (m *deviceModel) Close() error {
-	if err := m.Model.Close(); err != nil {
-		return err
-	}
-	return m.dev.Close()
 }
 
 // pool is the process's decoding: as many goroutines as cores, whatever the number of units in work, and a bound on the

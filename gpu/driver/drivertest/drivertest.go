@@ -78,6 +78,17 @@ func (s *suite) must(err error) {
 	}
 }
 
+// fails wants an error of an operation, at once or from the next Sync.
+func (s *suite) fails(what string, err error) {
+	s.Helper()
+	if err == nil {
+		err = s.Sync()
+	}
+	if err == nil {
+		s.Errorf("%s is no error", what)
+	}
+}
+
 // values are n numbers of about normal distribution.
 func (s *suite) values(n int) []float32 {
 	v := make([]float32, n)
