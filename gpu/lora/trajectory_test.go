@@ -1,9 +1,11 @@
 package lora_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -42,6 +44,9 @@ var (
 )
 
 var sets = []string{"lora-llama-tiny", "lora-opt-tiny", "lora-seed-tiny", "lora-llama-tiny-tokens", "lora-opt-tiny-tokens"}
+
+// device is what the tests compute on: the CPU, or $SOWER_TEST_DEVICE.
+func device() string { return cmp.Or(os.Getenv("SOWER_TEST_DEVICE"), "cpu") }
 
 func open(t testing.TB, backEnd string) *gpu.Device {
 	t.Helper()
@@ -145,7 +150,7 @@ func TestTrajectories(t *testing.T) {
 			name    string
 			backEnd string
 			mode    gpu.Mode
-		}{{"cpu", "cpu", gpu.Training}, {"recompute", "cpu", gpu.Recompute}, {"plain", "plain", gpu.Training}} {
+		}{{"fast", device(), gpu.Training}, {"recompute", device(), gpu.Recompute}, {"plain", "plain", gpu.Training}} {
 			t.Run(set+"/"+mode.name, func(t *testing.T) {
 				limits := strict
 				if set == "lora-opt-tiny" && mode.name != "plain" {

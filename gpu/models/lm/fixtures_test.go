@@ -1,8 +1,10 @@
 package lm_test
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -87,7 +89,7 @@ func lastColumn(x []float32, T, V int) []float32 {
 
 func TestFixtures(t *testing.T) {
 	for _, set := range []string{"llama-tiny", "llama-tiny-mha", "opt-tiny"} {
-		for _, backEnd := range []string{"cpu", "plain"} {
+		for _, backEnd := range []string{cmp.Or(os.Getenv("SOWER_TEST_DEVICE"), "cpu"), "plain"} {
 			t.Run(set+"/"+backEnd, func(t *testing.T) {
 				folder := golden.Fixtures(t, set)
 				want := golden.Open(t, filepath.Join(folder, "expected.safetensors"))

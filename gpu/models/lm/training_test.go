@@ -1,8 +1,10 @@
 package lm_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -36,7 +38,7 @@ func TestGradientsOfEverything(t *testing.T) {
 			folder := golden.Fixtures(t, set)
 			want := golden.Open(t, filepath.Join(folder, "expected.safetensors"))
 			// An empty suffix matches every module.
-			m := load(t, open(t, "cpu"), folder, lm.Options{Saved: []string{""}})
+			m := load(t, open(t, cmp.Or(os.Getenv("SOWER_TEST_DEVICE"), "cpu")), folder, lm.Options{Saved: []string{""}})
 			shape := want.Shape("input_ids")
 			b, err := lm.Masked(want.Int32s("input_ids"), want.Int32s("attention_mask"), shape[0], shape[1], lm.Tokens)
 			if err != nil {

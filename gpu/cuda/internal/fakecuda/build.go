@@ -34,6 +34,15 @@ func (l Libraries) Env() []string {
 // ErrNoCompiler says that the stand-ins cannot be built here.
 var ErrNoCompiler = errors.New("neither clang++-19 nor clang++ is installed: the CUDA back end cannot be tested without a GPU (Debian: apt-get install clang-19)")
 
+// Environ builds the stand-ins and returns the variables of a process that is to use them.
+func Environ() ([]string, error) {
+	l, err := build()
+	if err != nil {
+		return nil, err
+	}
+	return l.Env(), nil
+}
+
 // Build builds the stand-ins unless the cache has them. Without a compiler the test is skipped.
 func Build(t testing.TB) Libraries {
 	t.Helper()
