@@ -22,6 +22,7 @@ import (
 func init() {
 	gpu.Register("cuda", func(o gpu.Options) (driver.Device, error) { return open(o) })
 	gpu.RegisterProbe("cuda", probe)
+	gpu.RegisterDoctor("cuda", examine)
 }
 
 // minCapability is 8.0, times ten: bf16 on tensor cores and asynchronous copies to shared memory begin there.
@@ -41,6 +42,7 @@ type device struct {
 	precision  uint32
 	gemm       string            // "own", "lt" or "mma"; "" lets products.go choose
 	lt         *cublaslt.Library // nil where the library is missing
+	plans      plans             // of lt
 
 	mu        sync.Mutex
 	modules   map[string]cu.Module
@@ -158,6 +160,9 @@ func (d *device) Describe() string {
 // Batch implements driver.Batcher.
 func (d *device) Batch() int { return bestBatch }
 
+// freeShared is how many bytes of dynamic shared memory a block may have without asking.
+const freeShared = 48 << 10
+
 // function returns a kernel, loading its module first; the driver compiles PTX then, once a process.
 func (d *device) function(k kernels.Kernel) (cu.Function, error) {
 	d.mu.Lock()
@@ -180,6 +185,11 @@ func (d *device) function(k kernels.Kernel) (cu.Function, error) {
 	}
 	if err := d.ctx.Do(func() (err error) { f, err = m.Function(k.Name); return err }); err != nil {
 		return f, d.failed(fmt.Errorf("kernel %s of %q: %w", k.Name, k.Module, err))
+	}
+	if n := kernels.DynamicShared(k); n > freeShared {
+		if err := d.ctx.MaxDynamicShared(f, n); err != nil {
+			return f, d.failed(fmt.Errorf("%d bytes of shared memory for kernel %s: %w", n, k.Name, err))
+		}
 	}
 	d.functions[k] = f
 	return f, nil
@@ -232,6 +242,7 @@ func (d *device) give(p uint64, bytes int) {
 // Close unloads the kernels and gives the context back.
 func (d *device) Close() error {
 	var errs []error
+	d.plans.close()
 	if d.lt != nil {
 		errs = append(errs, d.lt.Close())
 	}

@@ -38,18 +38,27 @@ func (s *stream) multiply16(p *kernels.ProductArgs, form kernels.Form, t uint32)
 func roundUp(n, to int) int { return (n + to - 1) / to * to }
 
 // operand16 is x [rows cols], rows apart by the given number of elements, as tensor cores take it: itself where its type
-// and place allow that, else a copy in scratch. It returns the number of elements from row to row of that.
-func (s *stream) operand16(x kernels.Ref, rows, cols, apart int, t uint32) (kernels.Ref, int, error) {
-	if x.Type == t && x.Ptr%16 == 0 && apart%8 == 0 && cols%8 == 0 {
-		return x, apart, nil
+// and place allow that, else a copy in scratch. Either way the result's rows are cols apart if cols is a multiple of 8, so
+// that what is chosen by that does not depend on the place. It returns the number of elements from row to row, and where
+// more bytes of scratch begin that the caller wants.
+func (s *stream) operand16(x kernels.Ref, rows, cols, apart int, t uint32, more int) (a kernels.Ref, row int, rest uint64, err error) {
+	direct := x.Type == t && x.Ptr%16 == 0 && apart%8 == 0 && cols%8 == 0
+	ld := roundUp(cols, 8)
+	bytes := roundUp(rows*ld*2, 256)
+	if direct {
+		bytes = 0
 	}
-	ld := roundUp(cols, 16)
-	ptr, err := s.scratch(rows * ld * 2)
-	if err != nil {
-		return kernels.Ref{}, 0, err
+	var ptr uint64
+	if bytes+more > 0 {
+		if ptr, err = s.scratch(bytes + more); err != nil {
+			return a, 0, 0, err
+		}
+	}
+	if direct {
+		return x, apart, ptr, nil
 	}
 	args := kernels.PadRowsArgs{Y: kernels.Ref{Ptr: ptr, Type: t}, X: x, Rows: int64(rows), Cols: int64(cols), XRow: int64(apart), YRow: int64(ld)}
-	return args.Y, ld, run(s, kernels.PadRows, flat(rows*ld/8), flatThreads, 0, &args)
+	return args.Y, ld, ptr + uint64(bytes), run(s, kernels.PadRows, flat(rows*ld/8), flatThreads, 0, &args)
 }
 
 // ref is the first element of a weight.
@@ -79,13 +88,23 @@ func (s *stream) linear(p kernels.ProductArgs, x kernels.Ref, m int, w *matrix) 
 	if w.typ == kernels.F32 {
 		return s.multiplyF32(&p, kernels.NT)
 	}
-	a, row, err := s.operand16(x, m, w.cols, w.cols, w.typ)
-	if err != nil {
+	way := s.way(&p)
+	more := 0
+	if way.plan != nil {
+		more = way.plan.Workspace + sumBytes(&p)
+	}
+	var row int
+	var rest uint64
+	var err error
+	if p.A, row, rest, err = s.operand16(x, m, w.cols, w.cols, w.typ, more); err != nil {
 		return err
 	}
-	p.A, p.ARow = a, int64(row)
-	if done, err := s.tuned(&p); done || err != nil {
-		return err
+	p.ARow = int64(row)
+	switch {
+	case way.plan != nil:
+		return s.multiplyLt(&p, way.plan, rest)
+	case way.hopper != nil:
+		return s.multiplyHopper(&p, way.hopper)
 	}
 	return s.multiply16(&p, kernels.NT, w.typ)
 }
@@ -103,7 +122,7 @@ func (s *stream) MatMulInput(dx, dy driver.View, stride, m int, w driver.Matrix,
 	if weight.typ == kernels.F32 {
 		return s.multiplyF32(&p, kernels.NN)
 	}
-	a, row, err := s.operand16(p.A, m, weight.rows, stride, weight.typ)
+	a, row, _, err := s.operand16(p.A, m, weight.rows, stride, weight.typ, 0)
 	if err != nil {
 		return err
 	}

@@ -66,11 +66,22 @@ var AttentionByWidth = map[uint32]map[int][]AttentionMMA{
 }
 
 func running(name string) AttentionMMA {
-	return AttentionMMA{declare[AttentionMMAArgs]("attention_mma", name), 64, false}
+	return attention(name, 64, false)
 }
 
 func whole(name string) AttentionMMA {
-	return AttentionMMA{declare[AttentionMMAArgs]("attention_mma", name), 272, true}
+	return attention(name, 272, true)
+}
+
+func attention(name string, keys int, whole bool) AttentionMMA {
+	const widest = 128 // a whole row of 272 keys comes only with narrower heads
+	a := AttentionMMA{declare[AttentionMMAArgs]("attention_mma", name), keys, whole}
+	width := widest
+	if whole {
+		width = 88
+	}
+	dynamic[a.Kernel] = a.Shared(width, keys)
+	return a
 }
 
 // AttentionGradArgs are those of the gradient; Y is not used. Stats is room for 4 float32 a query and head, aligned to 16 bytes.

@@ -51,20 +51,63 @@ var (
 	LargeBF16 = [...]Product{NT: many("gemm_bf16_nt_128"), NN: many("gemm_bf16_nn_128")}
 )
 
+// dynamic are the kernels that take more than a little dynamic shared memory.
+var dynamic = map[Kernel]int{}
+
+// DynamicShared is how many bytes of dynamic shared memory a block of a kernel takes at most, as far as that is more than none.
+func DynamicShared(k Kernel) int { return dynamic[k] }
+
+func product(k Kernel, m, n int, threads, shared uint32) Product {
+	dynamic[k] = int(shared)
+	return Product{k, m, n, threads, shared}
+}
+
 func small(name string) Product {
-	return Product{declare[ProductArgs]("gemm_f32", name), 64, 64, 256, 0}
+	return product(declare[ProductArgs]("gemm_f32", name), 64, 64, 256, 0)
 }
 
 func large(name string) Product {
-	return Product{declare[ProductArgs]("gemm_f32", name), 128, 128, 256, 0}
+	return product(declare[ProductArgs]("gemm_f32", name), 128, 128, 256, 0)
 }
 
 func few(name string) Product {
-	return Product{declare[ProductArgs]("gemm", name), 32, 64, 128, 24 << 10}
+	return product(declare[ProductArgs]("gemm", name), 32, 64, 128, 24<<10)
 }
 
 func many(name string) Product {
-	return Product{declare[ProductArgs]("gemm", name), 128, 128, 256, 64 << 10}
+	return product(declare[ProductArgs]("gemm", name), 128, 128, 256, 64<<10)
+}
+
+// FinishRowsArgs are ProductArgs of which A holds the sums, in the type of C and perhaps in its place.
+type FinishRowsArgs struct{ ProductArgs }
+
+// FinishRows does what follows a product; launched with any grid, a thread takes 8 elements of a row at a time.
+var FinishRows = declare[FinishRowsArgs]("gemm", "finish_rows")
+
+// HopperArgs are tensor maps of A in boxes of HopperRows x HopperDepth elements and of B in boxes of TileN x HopperDepth, both with the 128-byte
+// swizzle, and the product, whose A and B are not used.
+type HopperArgs struct {
+	AMap, BMap [128]byte
+	ProductArgs
+}
+
+// HopperRows and HopperDepth are sizes of boxes.
+const (
+	HopperRows  = 128
+	HopperDepth = 64
+)
+
+// Products on Hopper by the width of their tiles, for compute capability 9.0. As many blocks as multiprocessors are launched, or tiles if these are
+// fewer.
+var (
+	HopperF16  = [...]Product{hopper("hopper_f16_192", 192), hopper("hopper_f16_128", 128)}
+	HopperBF16 = [...]Product{hopper("hopper_bf16_192", 192), hopper("hopper_bf16_128", 128)}
+)
+
+func hopper(name string, n int) Product {
+	const ring, warps = 4, 8
+	shared := ring*(HopperRows+n)*HopperDepth*2 + warps*16*(n/2+8)*4 + ring*16 + 16 + 1024 // as layout of hopper.cu
+	return product(declare[HopperArgs]("hopper", name), HopperRows, n, 384, uint32(shared))
 }
 
 // PadRowsArgs is Y [Rows YRow] = X [Rows Cols] in the type of Y and zero beyond Cols; rows of X lie XRow apart, YRow is a multiple of 8.

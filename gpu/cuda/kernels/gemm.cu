@@ -131,3 +131,15 @@ FLAT_KERNEL(pad_rows) {
     st_up_to8(a.y, row * a.y_row + col, 8, v);
   }
 }
+
+/* What follows a product whose sums were stored by something else: a.a holds them, in the type of C and perhaps in its place. */
+struct finish_rows_args : product_args {};
+FLAT_KERNEL(finish_rows) {
+  const i64 pieces = (a.n + 7) / 8;
+  for (i64 i = (i64)BX * NT + TX; i < a.m * pieces; i += (i64)GX * NT) {
+    const i64 row = i / pieces, col = i % pieces * 8;
+    float v[8];
+    ld_n(v, a.a, row * a.a_row + col, (int)(a.n - col));
+    finish(a, 0, (int)row, (int)col, v);
+  }
+}
