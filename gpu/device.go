@@ -67,8 +67,9 @@ type Options struct {
 
 var backEnds struct {
 	sync.Mutex
-	open  map[string]func(Options) (driver.Device, error)
-	probe map[string]func() ([]driver.Found, error)
+	open   map[string]func(Options) (driver.Device, error)
+	probe  map[string]func() ([]driver.Found, error)
+	doctor map[string]func() []driver.Check
 }
 
 // Register makes a back end known to Open. Back ends call it from init; a second one of the same name panics.

@@ -17,6 +17,27 @@ func RegisterProbe(name string, probe func() ([]driver.Found, error)) {
 	backEnds.probe[name] = probe
 }
 
+// RegisterDoctor makes known how a back end examines what it needs. Back ends that need more than the processor call it from init.
+func RegisterDoctor(name string, examine func() []driver.Check) {
+	backEnds.Lock()
+	defer backEnds.Unlock()
+	if backEnds.doctor == nil {
+		backEnds.doctor = map[string]func() []driver.Check{}
+	}
+	backEnds.doctor[name] = examine
+}
+
+// Examine says what a back end needs and what this machine has of it; nothing if it needs nothing.
+func Examine(name string) []driver.Check {
+	backEnds.Lock()
+	examine := backEnds.doctor[name]
+	backEnds.Unlock()
+	if examine == nil {
+		return nil
+	}
+	return examine()
+}
+
 // Probe lists the devices of a back end. The error says what was tried and what was missing. A back end that has not
 // registered a probe has one device, which has its name.
 func Probe(name string) ([]driver.Found, error) {

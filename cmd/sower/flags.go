@@ -71,14 +71,14 @@ type deviceFlags struct {
 }
 
 func (f *deviceFlags) register(fs *pflag.FlagSet) {
-	fs.StringVar(&f.device, "device", "cpu", "what computes; a device that is not there is an error, never replaced")
+	fs.StringVar(&f.device, "device", "cpu", "what computes: cpu, cuda (all GPUs), cuda:N, or auto, which says what it takes; a device that is not there is an error, never replaced (see sower devices)")
 	fs.IntVar(&f.threads, "threads", 0, "threads of the device; 0 is all cores")
-	fs.IntVar(&f.batch, "batch", 0, "images in one call of the model; 0 lets the model choose (results do not depend on it)")
+	fs.IntVar(&f.batch, "batch", 0, "images in one call of the model; 0 lets the model and the device choose (results do not depend on it)")
 }
 
 // registerPrecision adds the choice of arithmetic, for what may be computed in several.
 func (f *deviceFlags) registerPrecision(fs *pflag.FlagSet) {
-	fs.StringVar(&f.precision, "precision", "float32", "of matrix products: float32, or bfloat16 where the processor has it (faster, some codes differ, another corpus)")
+	fs.StringVar(&f.precision, "precision", "float32", "of arithmetic: float32, bfloat16 (a CPU that has it, or a GPU) or float16 (a GPU; what the published model runs in); 16 bits are faster, some codes differ, and the corpus is another")
 }
 
 // registerFilters adds the filters, which are all off by default.

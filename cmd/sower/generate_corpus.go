@@ -118,7 +118,7 @@ func (o *generateOptions) identity(b *generate.Batch, source *schemas.Manifest) 
 		id = tuned.Identity
 		id.Weights = weights
 	}
-	id.Precision, id.Options = precision.String(), b.Settings(digest, adapter)
+	id.Precision, id.Options = precision.On(o.device.device), b.Settings(digest, adapter)
 	id.Options["source_weights"], id.Options["source_plan"] = s.Weights, s.Plan
 	return id, nil
 }

@@ -1,7 +1,11 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
+
+	"sower/gpu"
 )
 
 func newRoot() *cobra.Command {
@@ -18,8 +22,18 @@ Interrupted and failed runs lose nothing that is committed: the same command aga
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	// --device auto is settled before anything looks at it, and said.
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		f := cmd.Flags().Lookup("device")
+		if f == nil || f.Value.String() != "auto" {
+			return nil
+		}
+		name, why := gpu.Auto()
+		fmt.Fprintf(cmd.ErrOrStderr(), "note: --device auto is %s: %s\n", name, why)
+		return f.Value.Set(name)
+	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newEncode(), newDetokenize(), newModel(), newPreview(), newInspect(), newInterleave(), newTokenize(), newGenerate(), newMerge(), newShow(), newValidate(), newDemo(), newTune(), newBench(), newVersion())
+	root.AddCommand(newEncode(), newDetokenize(), newModel(), newPreview(), newInspect(), newInterleave(), newTokenize(), newGenerate(), newMerge(), newShow(), newValidate(), newDemo(), newTune(), newBench(), newAgree(), newDevices(), newDoctor(), newVersion())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }

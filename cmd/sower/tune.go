@@ -96,6 +96,7 @@ the same bytes. With --workers W each round's steps are shared by W workers, who
 	f.IntVar(&c.ValidationRows, "validation-rows", c.ValidationRows, "rows of the validation split to look at; 0 does not validate")
 	f.Uint64Var(&c.Seed, "seed", c.Seed, "of first values and dropout")
 	o.device.register(f)
+	o.device.registerPrecision(f)
 	o.run.register(f)
 	hide(f, "batch", "max-failure-rate", "parallelism")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show what would be trained, write nothing")
@@ -123,7 +124,14 @@ func (o *tuneOptions) prepare(ctx context.Context) (*schemas.Manifest, error) {
 	if !strings.HasPrefix(c.Base, "standin:") {
 		c.Base = absoluteModel(c.Base)
 	}
-	dev, err := gpu.Open(c.Device, gpu.Options{Threads: c.Threads})
+	precision, err := gpu.ParsePrecision(o.device.precision)
+	if err != nil {
+		return nil, usageError{errorf("tune: --precision: %w", err)}
+	}
+	if precision == gpu.FP16 {
+		return nil, usageError{errorf("tune: --precision float16: gradients underflow in it; use bfloat16, whose range is that of float32")}
+	}
+	dev, err := gpu.Open(c.Device, gpu.Options{Threads: c.Threads, Precision: precision})
 	if err != nil {
 		return nil, err
 	}
@@ -195,6 +203,7 @@ func (o *tuneOptions) prepare(ctx context.Context) (*schemas.Manifest, error) {
 		return nil, err
 	}
 	c.Identity = m.Identity
+	c.Identity.Precision = precision.On(c.Device)
 	c.Identity.Weights, c.Identity.Plan = digest, hex.EncodeToString(sum.Sum(nil))
 	c.Identity.Options = c.Options()
 	for name, value := range m.Identity.Options { // how prompts were laid out, for sower generate
@@ -202,7 +211,7 @@ func (o *tuneOptions) prepare(ctx context.Context) (*schemas.Manifest, error) {
 			c.Identity.Options[name] = value
 		}
 	}
-	maps.Copy(c.Identity.Options, map[string]string{"packed": strconv.FormatBool(m.Identity.Options["pack"] == "true"), "codes_weights": m.Identity.Weights, "text_digest": c.Vocabulary.Digest})
+	maps.Copy(c.Identity.Options, map[string]string{"packed": strconv.FormatBool(m.Identity.Options["pack"] == "true"), "codes_weights": m.Identity.Weights, "codes_precision": m.Identity.Precision, "text_digest": c.Vocabulary.Digest})
 	return &schemas.Manifest{Version: schemas.ManifestVersion, Tool: tool(), Pipeline: "tune", Identity: c.Identity, Units: c.Rounds(), Vocabulary: m.Vocabulary,
 		Model: baseArg, Input: []string{corpusArg}, Command: os.Args, Runner: o.run.runner}, nil
 }

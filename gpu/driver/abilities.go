@@ -30,3 +30,21 @@ type Found struct {
 	Name   string // as Open takes it: "cuda:1"
 	Detail string // "NVIDIA H200, 141 GiB, compute capability 9.0"
 }
+
+// Check is one thing that a back end needs, and what became of it on this machine.
+type Check struct {
+	Name   string `json:"name"`
+	State  State  `json:"state"`
+	Detail string `json:"detail,omitempty"` // what was found or tried
+	Cure   string `json:"cure,omitempty"`   // what to do, unless it is fine
+}
+
+// State is the outcome of a check.
+type State string
+
+// The outcomes: fine; slower or less without it; nothing works without it.
+const (
+	Fine    State = "ok"
+	Lacking State = "missing"
+	Broken  State = "failed"
+)

@@ -93,7 +93,11 @@ func (t *trainer) fill(ctx context.Context, c Config) (err error) {
 	if digest != c.Identity.Weights {
 		return fmt.Errorf("tune: --base %s on this worker has weights %.12s, the run was planned with %.12s: put the same files there", c.Base, digest, c.Identity.Weights)
 	}
-	if t.dev, err = gpu.Open(c.Device, gpu.Options{Threads: c.Threads}); err != nil {
+	precision, err := gpu.ParsePrecision(c.Identity.Precision)
+	if err != nil {
+		return fmt.Errorf("tune: %w", err)
+	}
+	if t.dev, err = gpu.Open(c.Device, gpu.Options{Threads: c.Threads, Precision: precision}); err != nil {
 		return err
 	}
 	config := c.adapterConfig()
