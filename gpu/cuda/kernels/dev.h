@@ -1,7 +1,7 @@
 /* The device names that the kernels use, on clang's builtins: no CUDA toolkit is needed to compile them. The same sources compile for the
  * CPU with dev_cpu.h, where threads are fibers.
  *
- * Two rules keep the results the same on both, and the same bits whichever path computes them: sources are compiled with
+ * Two rules keep results close on both, and the same bits whichever path computes them: sources are compiled with
  * -ffp-contract=off, so that a fused multiply-add is written out as fma32; and functions are polynomials of ours (functions.h), not the
  * special function unit's. */
 #pragma once

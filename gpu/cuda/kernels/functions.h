@@ -1,5 +1,6 @@
-/* Functions in float32, the same bits on the GPU and the CPU: polynomials fitted for this (minimax of the relative error, by exchange),
- * summed with fused multiply-adds. Errors are against float64 and tested in cputest. Included by dev.h. */
+/* Functions in float32: polynomials fitted for this (minimax of the relative error, by exchange), summed with fused multiply-adds. The GPU
+ * and the CPU give the same bits, but for what goes through reciprocal, which may differ in the last place. Errors are against float64 and
+ * tested in cputest. Included by dev.h. */
 #pragma once
 
 /* 2^n for -126 ≤ n ≤ 127, n whole. */
@@ -27,7 +28,7 @@ DEV float exp32(float x) {
   return p * power_of_2(n >> 1) * power_of_2(n - (n >> 1));
 }
 
-/* 1/x, x normal and within 2^±126: correctly rounded but for a few x. */
+/* 1/x, x normal and within 2^±126: correctly rounded on the CPU, and but for a few x on the GPU. */
 DEV float reciprocal(float x) {
   const float r = rcp(x);
   return fma32(r, fma32(-x, r, 1.0f), r);
