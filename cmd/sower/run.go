@@ -119,7 +119,30 @@ func (f *runFlags) launch(cmd *cobra.Command, j *job) error {
 		return err
 	}
 	noteEmpty(cmd, m)
-	return f.summary(cmd.OutOrStdout(), j, m)
+	if err := f.summary(cmd.OutOrStdout(), j, m); err != nil || f.json {
+		return err
+	}
+	return engineUse(cmd.OutOrStdout(), r.Engine(), m.Stages)
+}
+
+// engineUse says how well the GPU was used and, where it waited, for what.
+func engineUse(w io.Writer, e *progress.Engine, stages map[string]float64) error {
+	if e == nil || e.Batches == 0 {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "GPU: busy %.0f%% of %s, %s batches %.0f%% full", 100*float64(e.Busy)/max(1, float64(e.Busy+e.Idle)), progress.Span((e.Busy + e.Idle).Seconds()),
+		progress.Thousands(e.Batches), 100*float64(e.Images)/max(1, float64(e.Room)))
+	if err == nil && e.Idle > e.Busy/20 {
+		cause := "pictures to be decoded (more cores, or smaller pictures, would help)"
+		if stages["read"] > stages["prepare"] {
+			cause = "input to be read (faster or nearer storage, or a larger --parallelism, would help)"
+		}
+		_, err = fmt.Fprintf(w, "; it waited %s for %s", progress.Span(e.Idle.Seconds()), cause)
+	}
+	if err == nil {
+		_, err = fmt.Fprintln(w)
+	}
+	return err
 }
 
 // noteEmpty says that a run found nothing to do, which is rarely what was meant: a table of a header alone, or one whose

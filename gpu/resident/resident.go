@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -34,6 +33,8 @@ type Spec struct {
 	// Lanes is how many batches are in work at a time; 0 is 1. With two, one batch is copied to a GPU and its codes back while
 	// another is computed. Encode is called from as many goroutines.
 	Lanes int
+	// Idle is how long the model stays loaded when no image comes; 0 is forever. The next image loads it again.
+	Idle time.Duration
 }
 
 // Result is what became of one image.
@@ -57,18 +58,19 @@ type job struct {
 
 // Engine is one resident model.
 type Engine struct {
-	spec  Spec
-	model Encoder
-	jobs  chan job
-	quit  chan struct{}
-	done  chan struct{}
-	bufs  sync.Pool
+	spec Spec
+	jobs chan job
+	quit chan struct{}
+	done chan struct{}
+	bufs sync.Pool
+	// loaded is held for reading while the model computes. The model is nil after an idle time.
+	loaded sync.RWMutex
+	model  Encoder
+	usage
 	// submits is held for reading while an image is handed over, so that close knows when none can slip in any more.
 	submits sync.RWMutex
 
 	collect sync.Mutex // one lane at a time fills its batch, so that batches are as full as can be
-
-	batches, images, busy, waited atomic.Int64
 }
 
 // Get returns the engine of spec.Key, loading the model if this process has none. Callers that come while it loads wait
@@ -85,11 +87,14 @@ func Get(spec Spec) (*Engine, error) {
 
 func start(spec Spec, model Encoder) *Engine {
 	spec.Batch = max(spec.Batch, 1)
-	e := &Engine{spec: spec, model: model, jobs: make(chan job, 2*spec.Batch*max(spec.Lanes, 1)), quit: make(chan struct{}), done: make(chan struct{})}
+	e := &Engine{spec: spec, model: model, usage: usage{batch: int64(spec.Batch)}, jobs: make(chan job, 2*spec.Batch*max(spec.Lanes, 1)), quit: make(chan struct{}), done: make(chan struct{})}
 	e.bufs.New = func() any { b := make([]byte, spec.ImageBytes); return &b }
 	var lanes sync.WaitGroup
 	for range max(spec.Lanes, 1) {
 		lanes.Go(e.loop)
+	}
+	if spec.Idle > 0 {
+		lanes.Go(e.watch)
 	}
 	go func() {
 		lanes.Wait()
@@ -106,7 +111,7 @@ func (e *Engine) Close() error {
 	e.submits.Lock()
 	e.drain()
 	e.submits.Unlock()
-	return e.model.Close()
+	return e.unload()
 }
 
 // Buffer returns memory for one image. Submit takes it back.
@@ -156,43 +161,24 @@ func (f Future) Wait(ctx context.Context) Result {
 	}
 }
 
-// Stats are the engine's totals so far.
-type Stats struct {
-	Images, Batches int64
-	Busy            time.Duration // inside the model, of all lanes together
-	Waited          time.Duration // for images, likewise
-	Room            int64         // images that the batches could have held
-}
-
-// Stats reads the totals.
-func (e *Engine) Stats() Stats {
-	batches := e.batches.Load()
-	return Stats{Images: e.images.Load(), Batches: batches, Busy: time.Duration(e.busy.Load()), Waited: time.Duration(e.waited.Load()),
-		Room: batches * int64(e.spec.Batch)}
-}
-
 func (e *Engine) loop() {
 	batch := make([]job, 0, e.spec.Batch)
 	rgb := make([]byte, e.spec.Batch*e.spec.ImageBytes)
 	codes := make([]uint16, e.spec.Batch*e.spec.CodesPerImage)
 	finite := make([]bool, e.spec.Batch)
 	for {
-		began := time.Now()
 		var open bool
 		if batch, open = e.next(batch); !open {
 			return
 		}
-		e.waited.Add(int64(time.Since(began)))
 		for i, j := range batch {
 			copy(rgb[i*e.spec.ImageBytes:], j.rgb)
 			e.Discard(j.rgb)
 		}
 		n := len(batch)
-		began = time.Now()
+		e.begin()
 		err := e.encode(rgb[:n*e.spec.ImageBytes], n, codes[:n*e.spec.CodesPerImage], finite[:n])
-		e.busy.Add(int64(time.Since(began)))
-		e.batches.Add(1)
-		e.images.Add(int64(n))
+		e.end(n)
 		for i, j := range batch {
 			r := Result{Finite: finite[i], Err: err}
 			if err == nil {
@@ -264,7 +250,12 @@ func (e *Engine) encode(rgb []byte, n int, codes []uint16, finite []bool) (err e
 			err = fmt.Errorf("resident: encode %d images: panic: %v\n%s", n, p, debug.Stack())
 		}
 	}()
-	if err := e.model.Encode(rgb, n, codes, finite); err != nil {
+	model, unlock, err := e.load()
+	if err != nil {
+		return fmt.Errorf("resident: load the model again after %v without images: %w", e.spec.Idle, err)
+	}
+	defer unlock()
+	if err := model.Encode(rgb, n, codes, finite); err != nil {
 		return fmt.Errorf("resident: encode %d images: %w", n, err)
 	}
 	return nil

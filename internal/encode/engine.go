@@ -19,6 +19,12 @@ const batchWait = 20 * time.Millisecond
 // lanes are the batches in work at a time on each GPU: one is computed while another comes and goes.
 const lanes = 2
 
+// idle is how long a model that nobody uses stays in a worker process that lives on.
+const idle = 10 * time.Minute
+
+// onGPU reports whether a device copies to and from its own memory.
+func onGPU(device string) bool { return strings.HasPrefix(device, "cuda") }
+
 // engineOf finds or loads the resident model; the null model is a constant row of codes instead.
 func engineOf(cfg Config) (*resident.Engine, []uint16, error) {
 	s, q := cfg.Identity.ImageSize, cfg.Identity.CodesPerImage
@@ -29,11 +35,12 @@ func engineOf(cfg Config) (*resident.Engine, []uint16, error) {
 		Key:        fmt.Sprintf("%s in %s on %s, %d threads, batch %d", cfg.Identity.Weights, cfg.Identity.Precision, cfg.Device, cfg.Threads, cfg.Batch),
 		ImageBytes: 3 * s * s, CodesPerImage: q,
 		Batch: max(cfg.Batch, 1),
+		Idle:  idle,
 		Open:  func() (resident.Encoder, error) { return openModels(cfg) },
 	}
 	if names, err := gpu.Devices(cfg.Device); err != nil {
 		return nil, nil, fmt.Errorf("encode: --device %s: %w", cfg.Device, err)
-	} else if strings.HasPrefix(names[0], "cuda") {
+	} else if onGPU(cfg.Device) {
 		spec.MaxWait, spec.Lanes = batchWait, lanes*len(names)
 	}
 	e, err := resident.Get(spec)

@@ -27,6 +27,9 @@ type Worker struct {
 	filter pixels.Filter
 	// codes is the constant row of the null model.
 	codes []uint16
+	// began and before are the time and the engine's totals when this worker came.
+	began  time.Time
+	before resident.Stats
 	// billed is the time in the model that the run's counters have.
 	billed atomic.Int64
 }
@@ -83,7 +86,8 @@ func newWorker(ctx context.Context, cfg Config) (w *Worker, err error) {
 		return nil, err
 	}
 	if w.engine, w.codes, err = engineOf(cfg); w.engine != nil {
-		w.billed.Store(int64(w.engine.Stats().Busy))
+		w.began, w.before = time.Now(), w.engine.Stats()
+		w.billed.Store(int64(w.before.Busy))
 	}
 	return w, err
 }
@@ -132,8 +136,14 @@ func (w *Worker) bill() {
 	if w.engine == nil {
 		return
 	}
-	busy := int64(w.engine.Stats().Busy)
+	s := w.engine.Stats()
+	busy := int64(s.Busy)
 	w.run.Add(progress.Encode, time.Duration(busy-w.billed.Swap(busy)))
+	if onGPU(w.cfg.Device) {
+		used := s.Busy - w.before.Busy
+		w.run.SetEngine(progress.Engine{Busy: used, Idle: max(0, time.Since(w.began)-used), Images: s.Images - w.before.Images, Batches: s.Batches - w.before.Batches,
+			Room: s.Room - w.before.Room})
+	}
 }
 
 // spend is progress.Run.Spend for a deferred call.

@@ -33,6 +33,7 @@ type Run struct {
 	rows, encoded, bytes, units, resumed, resumedRows atomic.Int64
 	stage                                             [stages]atomic.Int64
 	working                                           sync.WaitGroup
+	engine                                            atomic.Pointer[Engine]
 
 	mu       sync.Mutex
 	rejected map[schemas.Reason]int64
@@ -109,6 +110,18 @@ func (r *Run) Unit(resumed bool, c schemas.Counts, bytes int64) {
 		r.rejected[schemas.Reason(k)] += v
 	}
 }
+
+// Engine is how well a GPU was used. Idle is the time in which no batch was inside the model: it waited for pictures.
+type Engine struct {
+	Busy, Idle            time.Duration
+	Images, Batches, Room int64 // Room: what the batches could have held
+}
+
+// SetEngine says how the GPU was used so far.
+func (r *Run) SetEngine(e Engine) { r.engine.Store(&e) }
+
+// Engine is nil where no GPU computed in this process.
+func (r *Run) Engine() *Engine { return r.engine.Load() }
 
 // Spend adds the time since began to a stage.
 func (r *Run) Spend(s Stage, began time.Time) { r.Add(s, time.Since(began)) }
