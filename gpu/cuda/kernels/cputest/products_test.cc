@@ -148,7 +148,8 @@ int main(int argc, char **argv) {
     for (auto &s : sizes)
       for (int off : {0, 3})
         for (int what : {0, 1, 7, 23, 8, 38, 55}) {
-          if (f.name[0] == 'h' && (what & 8)) continue; /* does not add to C in the tests */
+          if (f.name[0] != 'h' && s[0] == 300) continue; /* for several tiles a block */
+          if (f.name[0] == 'h' && (what & 8 || (off == 0 && what))) continue; /* slow to emulate; it does not add to C in the tests */
           const u32 storage[] = {F32, F16, BF16};
           const u32 ta = f.type != F32 ? f.type : storage[count % 3], tb = f.type != F32 ? f.type : storage[count / 3 % 2 ? 0 : count % 2], tc = storage[count / 2 % 3];
           check(f, s[0], s[1], s[2], ta, tb, tc, off, what);
