@@ -91,7 +91,7 @@ func (o *agreeOptions) execute(cmd *cobra.Command, files []string) error {
 	if model.IsNull() {
 		return usageError{errorf("agree: --model null has no codes to compare")}
 	}
-	c, result := model.Config, &agreement{A: sides[0].String(), B: sides[1].String()}
+	c, result := model.Config, &agreement{Images: []imageAgreed{}, A: sides[0].String(), B: sides[1].String()}
 	var rgb []byte
 	for _, f := range files {
 		one := make([]byte, c.ImageBytes())
