@@ -128,6 +128,9 @@ func (o *tuneOptions) prepare(ctx context.Context) (*schemas.Manifest, error) {
 	if err != nil {
 		return nil, usageError{errorf("tune: --precision: %w", err)}
 	}
+	if precision == gpu.BF16 && !strings.HasPrefix(c.Device, "cuda") {
+		return nil, usageError{errorf("tune: --precision bfloat16 needs a GPU (--device cuda); on a CPU tune in float32")}
+	}
 	if precision == gpu.FP16 {
 		return nil, usageError{errorf("tune: --precision float16: gradients underflow in it; use bfloat16, whose range is that of float32")}
 	}
