@@ -9,12 +9,13 @@ CUDA := CGO_ENABLED=1 CGO_CFLAGS="-O2 -g -I$(CUDA_INCLUDE)" $(GO)
 PTXAS ?= ptxas
 KERNELS := gpu/cuda/kernels
 
-.PHONY: help cuda cuda-test cuda-check ptx ptxas
+.PHONY: help cuda cuda-test cuda-check firstrun ptx ptxas
 
 help:
 	@echo "make cuda        bin/sower-cuda: the program with the CUDA back end; starts with and without a driver"
 	@echo "make cuda-test   bin/*.test: the back end's tests as programs, for a machine with a GPU and no Go (SOWER_TEST_REAL_GPU=1)"
 	@echo "make cuda-check  vet and test the back end against the stand-in for the driver, also with the race detector"
+	@echo "make firstrun    bin/firstrun.tar.gz: both, stripped, for gpu/cuda/firstrun/firstrun on such a machine"
 	@echo "make ptx         compile the kernels to PTX with clang-19"
 	@echo "make ptxas       assemble the PTX with NVIDIA's ptxas, where there is one: registers, spills"
 
@@ -23,11 +24,17 @@ cuda:
 
 cuda-test:
 	@mkdir -p bin
-	@set -e; for p in $$($(CUDA) list -tags cuda -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./gpu/cuda/...); do \
+	@set -e; for p in $$($(CUDA) list -tags cuda -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./gpu/cuda/... ./gpu/models/seed); do \
 		name=$$(echo "$$p" | sed 's,^sower/gpu/,,; s,internal/,,; s,/,-,g'); \
 		echo "bin/$$name.test"; \
 		$(CUDA) test -c -tags cuda -ldflags '-s -w' -o "bin/$$name.test" "$$p"; \
 	done
+
+firstrun: cuda-test
+	$(CUDA) build -tags cuda -ldflags '-s -w' -o bin/firstrun/sower-cuda ./cmd/sower
+	cp bin/cuda.test bin/cuda-ext.test bin/cuda-cublaslt.test bin/cuda-libcuda.test bin/models-seed.test bin/firstrun/
+	tar -czf bin/firstrun.tar.gz -C bin/firstrun .
+	@ls -l bin/firstrun.tar.gz
 
 cuda-check:
 	@command -v clang++-19 >/dev/null || command -v clang++ >/dev/null || { echo "cuda-check needs clang (Debian: apt-get install clang-19): without it every test would be skipped"; exit 1; }
