@@ -136,6 +136,8 @@ type Manifest struct {
 	Input   []string `json:"input"`
 	Command []string `json:"command"`
 	Runner  string   `json:"runner"`
+	// Device is the GPU and the library of products of the launcher, which decide the last bits of 16-bit arithmetic; "" for a CPU.
+	Device string `json:"device,omitempty"`
 	// Started and Finished are RFC 3339; Seconds is the wall time of the run that wrote the manifest, Resumed the number of
 	// units that earlier runs had committed.
 	Started  string  `json:"started"`

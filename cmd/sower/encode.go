@@ -100,6 +100,8 @@ type prepared struct {
 	plan   *plan.Plan
 	out    *blob.Bucket
 	notes  []string
+	// computes describes a GPU, for the manifest.
+	computes string
 }
 
 // prepare opens what the flags name: input, plan, model and identity. Nothing is written.
@@ -134,12 +136,16 @@ func (o *encodeOptions) prepare(ctx context.Context) (p *prepared, err error) {
 		return nil, err
 	}
 	defer model.Close()
+	computes := ""
 	if !model.IsNull() {
 		dev, err := gpu.Open(o.device.device, gpu.Options{Threads: o.device.threads, Precision: precision})
 		if err != nil {
 			return nil, err
 		}
 		cfg.Batch = cmp.Or(cfg.Batch, dev.Batch())
+		if strings.HasPrefix(o.device.device, "cuda") {
+			computes = dev.String()
+		}
 		dev.Close()
 	}
 	in, err := shards.Resolve(ctx, o.input, o.format)
@@ -171,7 +177,7 @@ func (o *encodeOptions) prepare(ctx context.Context) (p *prepared, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return &prepared{config: cfg, plan: pl, out: out, notes: append(in.Notes, model.Notes...)}, nil
+	return &prepared{config: cfg, plan: pl, out: out, computes: computes, notes: append(in.Notes, model.Notes...)}, nil
 }
 
 // batchSize bounds a call of the model to a few seconds on a small machine, so that Ctrl-C is heard; a CPU gains little
@@ -200,7 +206,7 @@ func (o *encodeOptions) execute(cmd *cobra.Command) error {
 	if o.dryRun {
 		return o.estimate(cmd, p)
 	}
-	m := schemas.Manifest{Version: schemas.ManifestVersion, Tool: tool(), Pipeline: "encode", Identity: p.config.Identity, Units: p.plan.Units,
+	m := schemas.Manifest{Version: schemas.ManifestVersion, Tool: tool(), Pipeline: "encode", Device: p.computes, Identity: p.config.Identity, Units: p.plan.Units,
 		Model: o.model, Input: o.input, Command: os.Args, Runner: o.run.runner}
 	return o.run.launch(cmd, &job{
 		what: "encode", documents: p.config.Documents, id: p.config.RunID, out: p.out, plan: p.plan, manifest: m,
