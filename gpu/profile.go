@@ -9,8 +9,9 @@ import (
 	"sower/gpu/driver"
 )
 
-// Profile adds up the time of operations by kind. It is exact for back ends that compute at once, as the CPU's do; with
-// several passes at a time it counts each one's waiting, too. The zero value is ready for Options.Profile.
+// Profile adds up the time of operations by kind. Where a back end computes later than it is called, as a GPU's does, each
+// operation is waited for, nothing is recorded, and all of it is slower than without; with several passes at a time it
+// counts each one's waiting, too. The zero value is ready for Options.Profile.
 type Profile struct {
 	mu   sync.Mutex
 	rows map[string]*OpTime
@@ -44,7 +45,7 @@ func (p *Profile) Reset() {
 	p.mu.Unlock()
 }
 
-// since adds an operation that began at start. It is made to be deferred.
+// since adds an operation that began at start.
 func (p *Profile) since(op string, start time.Time, multiplyAdds int) {
 	d := time.Since(start)
 	p.mu.Lock()
@@ -66,6 +67,25 @@ func (p *Profile) since(op string, start time.Time, multiplyAdds int) {
 type profiled struct {
 	driver.Stream
 	profile *Profile
+	later   bool  // the stream computes later than it is called
+	err     error // of an operation, found while it was waited for
+}
+
+// since adds an operation that began at start. It is made to be deferred.
+func (s *profiled) since(op string, start time.Time, multiplyAdds int) {
+	if s.later {
+		if err := s.Stream.Sync(); s.err == nil {
+			s.err = err
+		}
+	}
+	s.profile.since(op, start, multiplyAdds)
+}
+
+// Sync returns what was found since the last one.
+func (s *profiled) Sync() error {
+	err := cmp.Or(s.err, s.Stream.Sync())
+	s.err = nil
+	return err
 }
 
 // profiledFused is one of a stream that fuses.
@@ -75,59 +95,61 @@ type profiledFused struct {
 }
 
 func (p *Profile) stream(s driver.Stream) driver.Stream {
+	_, later := s.(driver.Graphs)
+	one := profiled{Stream: s, profile: p, later: later}
 	if linear, ok := s.(driver.Linear); ok {
-		return &profiledFused{profiled{s, p}, linear}
+		return &profiledFused{one, linear}
 	}
-	return &profiled{s, p}
+	return &one
 }
 
 func (s *profiled) MatMul(y driver.View, stride int, x driver.View, m int, w driver.Matrix) error {
-	defer s.profile.since("matmul", time.Now(), m*min(stride, y.N)*(x.N/max(m, 1)))
+	defer s.since("matmul", time.Now(), m*min(stride, y.N)*(x.N/max(m, 1)))
 	return s.Stream.MatMul(y, stride, x, m, w)
 }
 
 func (s *profiled) BatchMatMul(a driver.BatchMatMul) error {
-	defer s.profile.since("batch matmul", time.Now(), a.Batch*a.Heads*a.M*a.N*a.K)
+	defer s.since("batch matmul", time.Now(), a.Batch*a.Heads*a.M*a.N*a.K)
 	return s.Stream.BatchMatMul(a)
 }
 
 func (s *profiled) Add(y, a, b driver.View) error {
-	defer s.profile.since("add", time.Now(), 0)
+	defer s.since("add", time.Now(), 0)
 	return s.Stream.Add(y, a, b)
 }
 
 func (s *profiled) Apply(f driver.Func, y, x driver.View) error {
-	defer s.profile.since(f.String(), time.Now(), 0)
+	defer s.since(f.String(), time.Now(), 0)
 	return s.Stream.Apply(f, y, x)
 }
 
 func (s *profiled) LayerNorm(y, x, weight, bias driver.View, cols int, eps float32) error {
-	defer s.profile.since("layer norm", time.Now(), 0)
+	defer s.since("layer norm", time.Now(), 0)
 	return s.Stream.LayerNorm(y, x, weight, bias, cols, eps)
 }
 
 func (s *profiled) Softmax(y, x driver.View, cols int, scale float32, causal int) error {
-	defer s.profile.since("softmax", time.Now(), 0)
+	defer s.since("softmax", time.Now(), 0)
 	return s.Stream.Softmax(y, x, cols, scale, causal)
 }
 
 func (s *profiled) Lookup(y, table, ids driver.View, cols int) error {
-	defer s.profile.since("lookup", time.Now(), 0)
+	defer s.since("lookup", time.Now(), 0)
 	return s.Stream.Lookup(y, table, ids, cols)
 }
 
 func (s *profiled) Nearest(ids, x driver.View, table driver.Matrix, norms driver.View) error {
-	defer s.profile.since("nearest code", time.Now(), x.N*norms.N)
+	defer s.since("nearest code", time.Now(), x.N*norms.N)
 	return s.Stream.Nearest(ids, x, table, norms)
 }
 
 func (s *profiled) Patches(y, images, table driver.View, n, size, patch int) error {
-	defer s.profile.since("patches", time.Now(), 0)
+	defer s.since("patches", time.Now(), 0)
 	return s.Stream.Patches(y, images, table, n, size, patch)
 }
 
 func (s *profiled) Copy(dst driver.View, dstStride int, src driver.View, srcStride int, rows, cols int) error {
-	defer s.profile.since("copy", time.Now(), 0)
+	defer s.since("copy", time.Now(), 0)
 	return s.Stream.Copy(dst, dstStride, src, srcStride, rows, cols)
 }
 
@@ -140,11 +162,11 @@ func (s *profiledFused) Linear(y, x driver.View, m int, w driver.Matrix, bias dr
 	case residual.Buf != nil:
 		op += " + residual"
 	}
-	defer s.profile.since(op, time.Now(), m*(y.N/max(m, 1))*(x.N/max(m, 1)))
+	defer s.since(op, time.Now(), m*(y.N/max(m, 1))*(x.N/max(m, 1)))
 	return s.linear.Linear(y, x, m, w, bias, f, apply, residual)
 }
 
 func (s *profiled) Attention(a driver.AttentionArgs) error {
-	defer s.profile.since("attention", time.Now(), 2*a.Batch*a.Heads*a.Tq*a.Tk*a.Width)
+	defer s.since("attention", time.Now(), 2*a.Batch*a.Heads*a.Tq*a.Tk*a.Width)
 	return s.Stream.Attention(a)
 }

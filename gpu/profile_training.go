@@ -9,66 +9,66 @@ import (
 // The operations of language models and of training, with a clock.
 
 func (s *profiled) RMSNorm(y, x, weight driver.View, cols int, eps float32) error {
-	defer s.profile.since("rms norm", time.Now(), 0)
+	defer s.since("rms norm", time.Now(), 0)
 	return s.Stream.RMSNorm(y, x, weight, cols, eps)
 }
 
 func (s *profiled) Rotate(y, x, positions, cos, sin driver.View, heads, width int, back bool) error {
-	defer s.profile.since("rotate", time.Now(), 0)
+	defer s.since("rotate", time.Now(), 0)
 	return s.Stream.Rotate(y, x, positions, cos, sin, heads, width, back)
 }
 
 func (s *profiled) Gate(y, g, u driver.View) error {
-	defer s.profile.since("gate", time.Now(), 0)
+	defer s.since("gate", time.Now(), 0)
 	return s.Stream.Gate(y, g, u)
 }
 
 func (s *profiled) LookupMatrix(y driver.View, table driver.Matrix, ids driver.View) error {
-	defer s.profile.since("lookup", time.Now(), 0)
+	defer s.since("lookup", time.Now(), 0)
 	return s.Stream.LookupMatrix(y, table, ids)
 }
 
 func (s *profiled) MatMulInput(dx, dy driver.View, stride, m int, w driver.Matrix, accumulate bool) error {
-	defer s.profile.since("linear, gradient", time.Now(), m*min(stride, dy.N)*(dx.N/max(m, 1)))
+	defer s.since("linear, gradient", time.Now(), m*min(stride, dy.N)*(dx.N/max(m, 1)))
 	return s.Stream.MatMulInput(dx, dy, stride, m, w, accumulate)
 }
 
 func (s *profiled) RMSNormGrad(dx, dweight, dy, x, weight driver.View, cols int, eps float32) error {
-	defer s.profile.since("rms norm, gradient", time.Now(), 0)
+	defer s.since("rms norm, gradient", time.Now(), 0)
 	return s.Stream.RMSNormGrad(dx, dweight, dy, x, weight, cols, eps)
 }
 
 func (s *profiled) LayerNormGrad(dx, dweight, dbias, dy, x, weight driver.View, cols int, eps float32) error {
-	defer s.profile.since("layer norm, gradient", time.Now(), 0)
+	defer s.since("layer norm, gradient", time.Now(), 0)
 	return s.Stream.LayerNormGrad(dx, dweight, dbias, dy, x, weight, cols, eps)
 }
 
 func (s *profiled) GateGrad(dg, du, dy, g, u driver.View) error {
-	defer s.profile.since("gate, gradient", time.Now(), 0)
+	defer s.since("gate, gradient", time.Now(), 0)
 	return s.Stream.GateGrad(dg, du, dy, g, u)
 }
 
 func (s *profiled) AttentionGrad(a driver.AttentionGradArgs) error {
-	defer s.profile.since("attention, gradient", time.Now(), 5*a.Batch*a.Heads*a.Tq*a.Tk*a.Width)
+	defer s.since("attention, gradient", time.Now(), 5*a.Batch*a.Heads*a.Tq*a.Tk*a.Width)
 	return s.Stream.AttentionGrad(a)
 }
 
 func (s *profiled) CrossEntropy(a driver.CrossEntropyArgs) error {
-	defer s.profile.since("cross entropy", time.Now(), 0)
+	defer s.since("cross entropy", time.Now(), 0)
 	return s.Stream.CrossEntropy(a)
 }
 
 func (s *profiled) AdamW(a driver.AdamWArgs) error {
-	defer s.profile.since("adamw", time.Now(), 0)
+	defer s.since("adamw", time.Now(), 0)
 	return s.Stream.AdamW(a)
 }
 
 func (s *profiled) SumSquares(x driver.View) (float64, error) {
-	defer s.profile.since("sum of squares", time.Now(), 0)
+	defer s.since("sum of squares", time.Now(), 0)
 	return s.Stream.SumSquares(x)
 }
 
 func (s *profiled) WriteF32(dst driver.View, src []float32) error {
-	defer s.profile.since("write", time.Now(), 0)
+	defer s.since("write", time.Now(), 0)
 	return s.Stream.WriteF32(dst, src)
 }

@@ -58,7 +58,11 @@ func Tune(ctx context.Context, o TuneOptions) (*TuneResult, error) {
 	}
 	defer b.Close()
 	var profile gpu.Profile
-	dev, err := gpu.Open(o.Device, gpu.Options{Threads: o.Threads, Precision: o.Precision, Profile: &profile})
+	options := gpu.Options{Threads: o.Threads, Precision: o.Precision}
+	if !strings.HasPrefix(o.Device, "cuda") { // a clock in every operation would slow a GPU down
+		options.Profile = &profile
+	}
+	dev, err := gpu.Open(o.Device, options)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +106,11 @@ func Tune(ctx context.Context, o TuneOptions) (*TuneResult, error) {
 	r.Memory = anonymous()
 	r.Rate = float64(o.Tokens) / median(r.Seconds)
 	e := EncodeResult{Machine: r.Machine, Batch: 1, Seconds: r.Seconds, Median: median(r.Seconds)}
-	e.table(profile.Table(), o.Rounds)
+	all := 0.0
+	for _, s := range r.Seconds {
+		all += s
+	}
+	e.table(profile.Table(), o.Rounds, all)
 	r.Table, r.FLOPs, r.Share = e.Table, e.FLOPs, e.Share
 	for _, command := range o.Against {
 		rival, err := t.against(ctx, command, say)
