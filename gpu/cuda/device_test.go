@@ -31,4 +31,7 @@ func TestDriver(t *testing.T) {
 	t.Run("fp32", func(t *testing.T) { drivertest.Run(t, opened(t, gpu.FP32)) })
 	t.Run("bf16", func(t *testing.T) { drivertest.RunBFloat16(t, opened(t, gpu.BF16)) })
 	t.Run("fp16", func(t *testing.T) { drivertest.RunFloat16(t, opened(t, gpu.FP16)) })
+	t.Run("fp32 activations", func(t *testing.T) { drivertest.Run(t, opened(t, gpu.FP32), drivertest.Activations) })
+	t.Run("bf16 activations", func(t *testing.T) { drivertest.RunBFloat16(t, opened(t, gpu.BF16), drivertest.Activations) })
+	t.Run("fp16 activations", func(t *testing.T) { drivertest.RunFloat16(t, opened(t, gpu.FP16), drivertest.Activations) })
 }

@@ -8,22 +8,39 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"sower/gpu/driver"
 )
 
+// Option changes what the suite does.
+type Option int
+
+// Activations keeps operands and results in buffers of driver.Activation, as package gpu keeps the tensors of a pass: on a
+// device opened for 16 bits, operands are rounded first and results may be off by half a unit more. Biases, weights of norms,
+// tables, parameters, their gradients, logits and losses stay driver.F32. Without it all is driver.F32.
+const Activations Option = 1
+
 // Run runs the suite on a device. Results are allowed the rounding of float32 arithmetic in any order.
-func Run(t *testing.T, dev driver.Device) { run(t, dev, nil) }
+func Run(t *testing.T, dev driver.Device, options ...Option) { run(t, dev, float32bits, options) }
 
 // RunBFloat16 runs the suite on a device opened for bfloat16: operands of products are rounded to it before they are
 // compared, and then the same rounding is allowed.
-func RunBFloat16(t *testing.T, dev driver.Device) { run(t, dev, bfloat16) }
+func RunBFloat16(t *testing.T, dev driver.Device, options ...Option) {
+	run(t, dev, bfloat16bits, options)
+}
 
 // RunFloat16 is RunBFloat16 for float16.
-func RunFloat16(t *testing.T, dev driver.Device) { run(t, dev, float16) }
+func RunFloat16(t *testing.T, dev driver.Device, options ...Option) {
+	run(t, dev, float16bits, options)
+}
 
-func run(t *testing.T, dev driver.Device, narrow func(float32) float32) {
+func run(t *testing.T, dev driver.Device, narrow format, options []Option) {
+	kept, stored := driver.F32, float32bits
+	if slices.Contains(options, Activations) {
+		kept, stored = driver.Activation, narrow
+	}
 	for _, c := range []struct {
 		name string
 		run  func(*suite)
@@ -42,11 +59,11 @@ func run(t *testing.T, dev driver.Device, narrow func(float32) float32) {
 		{"Nearest", nearest},
 		{"Patches", patches},
 		{"NotFinite", notFinite},
-		{"MatMulInput", exactly(matMulInput)},
-		{"TransposedProducts", exactly(transposedProducts)},
+		{"MatMulInput", matMulInput},
+		{"TransposedProducts", transposedProducts},
 		{"RowSums", rowSums},
 		{"CrossEntropy", crossEntropy},
-		{"AttentionGrad", exactly(attentionGrad)},
+		{"AttentionGrad", attentionGrad},
 		{"AdamW", adamW},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -54,7 +71,7 @@ func run(t *testing.T, dev driver.Device, narrow func(float32) float32) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := &suite{T: t, dev: dev, narrow: narrow, Stream: stream, random: rand.New(rand.NewPCG(1, 2))}
+			s := &suite{T: t, dev: dev, narrow: narrow.round, kept: kept, stored: stored, Stream: stream, random: rand.New(rand.NewPCG(1, 2))}
 			c.run(s)
 			s.must(stream.Sync())
 			s.must(stream.Close())
@@ -68,7 +85,11 @@ type suite struct {
 	driver.Stream
 	dev    driver.Device
 	narrow func(float32) float32 // rounds operands of products; nil if they are float32
+	kept   driver.DType          // of operands and results
+	stored format                // what the device makes of that
 	random *rand.Rand
+	before int // elements of a buffer before the next view; 0: by turns
+	made   int // views so far
 }
 
 func (s *suite) must(err error) {
@@ -89,8 +110,11 @@ func (s *suite) fails(what string, err error) {
 	}
 }
 
-// values are n numbers of about normal distribution.
-func (s *suite) values(n int) []float32 {
+// values are n numbers of about normal distribution, as operands and results are stored.
+func (s *suite) values(n int) []float32 { return s.round(s.parameters(n)) }
+
+// parameters are n numbers of about normal distribution, in float32.
+func (s *suite) parameters(n int) []float32 {
 	v := make([]float32, n)
 	for i := range v {
 		v[i] = float32(s.random.NormFloat64())
@@ -98,12 +122,32 @@ func (s *suite) values(n int) []float32 {
 	return v
 }
 
-// empty is a view of n elements that begins in the middle of a buffer full of NaN, so that what an operation forgets to
-// write shows.
+// round makes of v, in place, what is stored of it.
+func (s *suite) round(v []float32) []float32 {
+	if s.stored.round != nil {
+		for i, x := range v {
+			v[i] = s.stored.round(x)
+		}
+	}
+	return v
+}
+
+// empty is a view of n elements of an operand or result that begins in the middle of a buffer full of NaN, so that what an
+// operation forgets to write shows. Some views begin where vectors do and others do not: bits must not depend on that.
 func (s *suite) empty(n int) driver.View {
 	s.Helper()
-	const before, after = 3, 5
-	buf, err := s.dev.Alloc(driver.F32, before+n+after)
+	return s.emptyAs(s.kept, n)
+}
+
+func (s *suite) emptyAs(t driver.DType, n int) driver.View {
+	s.Helper()
+	const after = 5
+	before := s.before
+	if before == 0 {
+		before = [...]int{3, 16, 1, 32, 8}[s.made%5]
+		s.made++
+	}
+	buf, err := s.dev.Alloc(t, before+n+after)
 	s.must(err)
 	s.Cleanup(buf.Free)
 	poison := make([]float32, before+n+after)
@@ -117,6 +161,14 @@ func (s *suite) empty(n int) driver.View {
 func (s *suite) put(v []float32) driver.View {
 	s.Helper()
 	view := s.empty(len(v))
+	s.must(s.WriteF32(view, v))
+	return view
+}
+
+// putF32 is put for what stays float32.
+func (s *suite) putF32(v []float32) driver.View {
+	s.Helper()
+	view := s.emptyAs(driver.F32, len(v))
 	s.must(s.WriteF32(view, v))
 	return view
 }
@@ -160,8 +212,15 @@ func (s *suite) packed(rows, cols int, v []float32, exact bool) driver.Matrix {
 	return m
 }
 
-// near fails if got and want differ by more than bound times the largest |want|.
+// near fails if what was stored and want differ by more than bound times the largest |want|, and half a unit of what the
+// device stores.
 func (s *suite) near(what string, got []float32, want []float64, bound float64) {
+	s.Helper()
+	s.nearF32(what, got, want, bound+s.stored.half)
+}
+
+// nearF32 is near for a result that stays float32.
+func (s *suite) nearF32(what string, got []float32, want []float64, bound float64) {
 	s.Helper()
 	most := 0.0
 	for _, w := range want {
@@ -217,6 +276,11 @@ func transfers(s *suite) {
 	if string(got) != "sower" {
 		s.Errorf("bytes came back as %q", got)
 	}
+
+	table := s.parameters(10)
+	row := s.empty(len(table))
+	s.must(s.Copy(row, 0, s.putF32(table), 0, 1, len(table)))
+	s.same("copy of a parameter", s.get(row), s.round(table))
 
 	y := s.empty(3 * 10)
 	s.must(s.Copy(y, 10, v, 20, 3, 10))

@@ -23,7 +23,7 @@ func matMul(s *suite) {
 	for _, size := range sizes {
 		m, n, k := size[0], size[1], size[2]
 		what := fmt.Sprint("M N K ", size)
-		x, w := s.values(m*k), s.values(n*k)
+		x, w := s.values(m*k), s.parameters(n*k)
 		packed := s.matrix(n, k, w)
 		run := func(x []float32) []float32 {
 			y := s.empty(len(x) / k * n)
@@ -48,21 +48,13 @@ func (s *suite) operand(v []float32) []float32 {
 	return r
 }
 
-func bfloat16(x float32) float32 {
-	u := math.Float32bits(x)
-	return math.Float32frombits((u + 0x7fff + u>>16&1) &^ 0xffff)
-}
-
-// float16 rounds to 11 bits of mantissa, the last of them 2^-24 at least; the values here are far from its largest.
-func float16(x float32) float32 {
-	_, exponent := math.Frexp(float64(x))
-	unit := math.Ldexp(1, max(exponent-11, -24))
-	return float32(math.RoundToEven(float64(x)/unit) * unit)
-}
-
-// product is A [m k]·B in float64, B [k n] or transposed.
+// product is A [m k]·B of what the device multiplies, B [k n] or transposed.
 func (s *suite) product(a, b []float32, m, n, k int, transposed bool) []float64 {
-	a, b = s.operand(a), s.operand(b)
+	return product64(s.operand(a), s.operand(b), m, n, k, transposed)
+}
+
+// product64 is A [m k]·B in float64, B [k n] or transposed.
+func product64(a, b []float32, m, n, k int, transposed bool) []float64 {
 	c := make([]float64, m*n)
 	for i := range m {
 		for j := range n {
@@ -83,7 +75,7 @@ func (s *suite) product(a, b []float32, m, n, k int, transposed bool) []float64 
 // setRows packs a matrix in parts.
 func setRows(s *suite) {
 	const rows, cols, m = 64*2 + 21, 37, 9
-	x, w := s.put(s.values(m*cols)), s.values(rows*cols)
+	x, w := s.put(s.values(m*cols)), s.parameters(rows*cols)
 	whole, parts := s.empty(m*rows), s.empty(m*rows)
 	s.must(s.MatMul(whole, rows, x, m, s.matrix(rows, cols, w)))
 	p, err := s.dev.NewMatrix(rows, cols, false)
@@ -147,8 +139,8 @@ func linear(s *suite) {
 	}
 	for _, size := range small {
 		m, n, k := size[0], size[1], size[2]
-		w := s.matrix(n, k, s.values(n*k))
-		x, bias, residual := s.put(s.values(m*k)), s.put(s.values(n)), s.put(s.values(m*n))
+		w := s.matrix(n, k, s.parameters(n*k))
+		x, bias, residual := s.put(s.values(m*k)), s.putF32(s.parameters(n)), s.put(s.values(m*n))
 		for choice := range 16 {
 			var b, r driver.View
 			want := s.empty(m * n)
@@ -172,7 +164,14 @@ func linear(s *suite) {
 	}
 }
 
+// attention runs with operands where vectors begin and where they do not: the two may be computed in different ways.
 func attention(s *suite) {
+	for _, s.before = range []int{3, 16} {
+		attentionAt(s)
+	}
+}
+
+func attentionAt(s *suite) {
 	for _, c := range []struct {
 		tq, tk, width int
 		causal        bool

@@ -3,6 +3,7 @@ package drivertest
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"sower/gpu/driver"
 )
@@ -13,14 +14,16 @@ var widths = []int{1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 64, 100, 257, 768, 1408}
 func add(s *suite) {
 	for _, n := range widths {
 		for _, times := range []int{1, 5} {
-			a, b := s.values(n*times), s.values(n)
-			y := s.empty(n * times)
+			a, b, bias := s.values(n*times), s.values(n), s.parameters(n)
+			y, z := s.empty(n*times), s.empty(n*times)
 			s.must(s.Add(y, s.put(a), s.put(b)))
-			want := make([]float32, n*times)
+			s.must(s.Add(z, s.put(a), s.putF32(bias)))
+			want, biased := make([]float32, n*times), make([]float32, n*times)
 			for i := range want {
-				want[i] = a[i] + b[i%n]
+				want[i], biased[i] = a[i]+b[i%n], a[i]+bias[i%n]
 			}
-			s.same(fmt.Sprintf("%d x %d", times, n), s.get(y), want)
+			s.same(fmt.Sprintf("%d x %d", times, n), s.get(y), s.round(want))
+			s.same(fmt.Sprintf("%d x %d, bias", times, n), s.get(z), s.round(biased))
 		}
 		x := s.put(s.values(n))
 		want := s.get(x)
@@ -28,7 +31,7 @@ func add(s *suite) {
 			want[i] = v + v
 		}
 		s.must(s.Add(x, x, x))
-		s.same("in place", s.get(x), want)
+		s.same("in place", s.get(x), s.round(want))
 	}
 }
 
@@ -47,6 +50,7 @@ func apply(s *suite) {
 		x = append(x, float32(v), float32(-v))
 	}
 	x = append(x, 0)
+	x = s.round(slices.DeleteFunc(x, func(v float32) bool { return math.Abs(float64(v)) > s.stored.most }))
 	for f, exact := range functions {
 		run := func(x []float32) []float32 {
 			y := s.empty(len(x))
@@ -56,7 +60,7 @@ func apply(s *suite) {
 		y := run(x)
 		for i, v := range x {
 			want := exact(float64(v))
-			if d := math.Abs(float64(y[i]) - want); !(d <= 7.2e-7*math.Abs(want)+1e-36) {
+			if d := math.Abs(float64(y[i]) - want); !(d <= (7.2e-7+s.stored.half)*math.Abs(want)+1e-36+s.stored.least) {
 				s.Fatalf("%v(%g) is %g, want %g", f, v, y[i], want)
 			}
 		}
@@ -73,11 +77,12 @@ func layerNorm(s *suite) {
 	for _, n := range widths {
 		for _, eps := range []float32{1e-5, 1e-12} {
 			const rows = 7
-			x, w, b := s.values(rows*n), s.values(n), s.values(n)
+			x, w, b := s.values(rows*n), s.parameters(n), s.parameters(n)
 			for i := range x {
 				x[i] = x[i]*3 + 5 // a mean that a one-pass variance would suffer from
 			}
-			weight, bias := s.put(w), s.put(b)
+			x = s.round(x)
+			weight, bias := s.putF32(w), s.putF32(b)
 			run := func(x []float32) []float32 {
 				y := s.empty(len(x))
 				s.must(s.LayerNorm(y, s.put(x), weight, bias, n, eps))
@@ -133,6 +138,7 @@ func softmax(s *suite) {
 			for i := range x {
 				x[i] *= 10
 			}
+			x = s.round(x)
 			run := func(x []float32) []float32 {
 				y := s.empty(len(x))
 				s.must(s.Softmax(y, s.put(x), n, scale, causal))
@@ -169,7 +175,7 @@ func notFinite(s *suite) {
 	dirty := append([]float32{}, clean...)
 	dirty[4*n+32] = float32(math.NaN())
 	dirty[6*n] = float32(math.NaN())
-	w, unit := s.matrix(n, n, s.values(n*n)), s.put(s.values(n))
+	w, unit := s.matrix(n, n, s.parameters(n*n)), s.putF32(s.parameters(n))
 	for name, run := range map[string]func(y, x driver.View) error{
 		"MatMul":    func(y, x driver.View) error { return s.MatMul(y, n, x, rows, w) },
 		"LayerNorm": func(y, x driver.View) error { return s.LayerNorm(y, x, unit, unit, n, 1e-5) },

@@ -7,57 +7,60 @@ import (
 	"sower/gpu/driver"
 )
 
-// exactly runs f only where products are of float32: gradients are computed in no other precision.
-func exactly(f func(s *suite)) func(s *suite) {
-	return func(s *suite) {
-		if s.narrow != nil {
-			s.Skip("gradients are of float32")
+// matMulInput multiplies by float32 weights, which are trained, and by those of the device's precision, which are not: a
+// back end for 16 bits that keeps activations in float32, as the CPU's, need not.
+func matMulInput(s *suite) {
+	for _, size := range sizes {
+		s.matMulInput(size, true)
+		if s.narrow == nil || s.kept == driver.Activation {
+			s.matMulInput(size, false)
 		}
-		f(s)
 	}
 }
 
-func matMulInput(s *suite) {
-	for _, size := range sizes {
-		m, rows, cols := size[0], size[1], size[2]
-		stride := rows + 3
-		w, dy := s.values(rows*cols), s.values(m*stride)
-		packed := s.packed(rows, cols, w, true)
-		dense := make([]float32, 0, m*rows)
-		for i := range m {
-			dense = append(dense, dy[i*stride:][:rows]...)
-		}
-		want := s.product(dense, w, m, cols, rows, false)
-		dx, from := s.empty(m*cols), s.put(dy)
-		s.must(s.MatMulInput(dx, from, stride, m, packed, false))
-		s.near(fmt.Sprint("gradient to the input, M rows cols ", size), s.get(dx), want, rounding(rows))
-		s.must(s.MatMulInput(dx, from, stride, m, packed, true))
-		for i := range want {
-			want[i] *= 2
-		}
-		s.near(fmt.Sprint("added, M rows cols ", size), s.get(dx), want, rounding(rows))
+func (s *suite) matMulInput(size [3]int, exact bool) {
+	s.Helper()
+	m, rows, cols := size[0], size[1], size[2]
+	stride := rows + 3
+	w, dy := s.parameters(rows*cols), s.values(m*stride)
+	packed, product := s.packed(rows, cols, w, exact), s.product
+	if exact {
+		product = product64
 	}
+	dense := make([]float32, 0, m*rows)
+	for i := range m {
+		dense = append(dense, dy[i*stride:][:rows]...)
+	}
+	want := product(dense, w, m, cols, rows, false)
+	dx, from := s.empty(m*cols), s.put(dy)
+	s.must(s.MatMulInput(dx, from, stride, m, packed, false))
+	s.near(fmt.Sprintf("gradient to the input, M rows cols %v, exact %v", size, exact), s.get(dx), want, rounding(rows))
+	s.must(s.MatMulInput(dx, from, stride, m, packed, true))
+	for i := range want {
+		want[i] *= 2
+	}
+	s.near(fmt.Sprintf("added, M rows cols %v, exact %v", size, exact), s.get(dx), want, rounding(rows)+s.stored.half)
 }
 
 func transposedProducts(s *suite) {
 	for _, size := range small {
 		m, n, k := size[0], size[1], size[2]
-		a, b, before := s.values(k*m), s.values(k*n), s.values(m*n)
+		a, b, before := s.values(k*m), s.values(k*n), s.parameters(m*n)
 		turned := make([]float32, m*k)
 		for i := range k {
 			for j := range m {
 				turned[j*k+i] = a[i*m+j]
 			}
 		}
-		want := s.product(turned, b, m, n, k, false)
+		want := product64(turned, b, m, n, k, false)
 		for i := range want {
 			want[i] += float64(before[i])
 		}
-		c := s.put(before)
+		c := s.putF32(before) // a gradient of parameters
 		op := driver.BatchMatMul{Batch: 1, Heads: 1, M: m, N: n, K: k, TransposeA: true, Accumulate: true}
 		op.A, op.B, op.C = sideBySide(s.put(a), 1, k, m), sideBySide(s.put(b), 1, k, n), sideBySide(c, 1, m, n)
 		s.must(s.BatchMatMul(op))
-		s.near(fmt.Sprint("Aᵀ·B added, M N K ", size), s.get(c), want, rounding(k))
+		s.nearF32(fmt.Sprint("Aᵀ·B added, M N K ", size), s.get(c), want, rounding(k))
 	}
 }
 
@@ -72,18 +75,20 @@ func rowSums(s *suite) {
 		for i, v := range before {
 			want[i] += float64(v)
 		}
-		y := s.put(before)
+		y, z := s.putF32(before), s.put(before) // gradients of a parameter, and of a tensor that was repeated
 		s.must(s.SumRows(y, s.put(x), cols))
-		s.near(fmt.Sprintf("sums of rows of %d", cols), s.get(y), want, 1e-6)
+		s.must(s.SumRows(z, s.put(x), cols))
+		s.nearF32(fmt.Sprintf("sums of rows of %d", cols), s.get(y), want, 1e-6)
+		s.near(fmt.Sprintf("sums of rows of %d, an operand", cols), s.get(z), want, 1e-6)
 
-		table := s.put(make([]float32, 4*cols))
+		table := s.putF32(make([]float32, 4*cols))
 		s.must(s.AddRows(table, s.put(x), s.putIDs([]int32{2, 0, 2}), s.putIDs([]int32{1, 3, 8}), cols))
 		added := make([]float64, 4*cols)
 		for i := range cols {
 			added[2*cols+i] = float64(x[cols+i]) + float64(x[8*cols+i])
 			added[i] = float64(x[3*cols+i])
 		}
-		s.near(fmt.Sprintf("added rows of %d", cols), s.get(table), added, 1e-6)
+		s.nearF32(fmt.Sprintf("added rows of %d", cols), s.get(table), added, 1e-6)
 	}
 	s.fails("a row beyond the table", s.AddRows(s.put(s.values(4)), s.put(s.values(4)), s.putIDs([]int32{2}), s.putIDs([]int32{0}), 2))
 }
@@ -91,12 +96,12 @@ func rowSums(s *suite) {
 func crossEntropy(s *suite) {
 	const rows, scale = 5, 0.25
 	for _, cols := range []int{2, 7, 33, 1000} {
-		x := s.values(rows * cols)
+		x := s.parameters(rows * cols)
 		for i := range x {
 			x[i] *= 5
 		}
 		labels := []int32{0, int32(cols - 1), driver.Ignored, 1, 0}
-		logits, loss := s.put(x), s.empty(rows)
+		logits, loss := s.putF32(x), s.emptyAs(driver.F32, rows)
 		s.must(s.CrossEntropy(driver.CrossEntropyArgs{Loss: loss, Logits: logits, Labels: s.putIDs(labels), Cols: cols, Scale: scale}))
 		grads, losses := make([]float64, rows*cols), make([]float64, rows)
 		for r, label := range labels {
@@ -114,10 +119,10 @@ func crossEntropy(s *suite) {
 				row[i] *= scale
 			}
 		}
-		s.near(fmt.Sprintf("losses of %d classes", cols), s.get(loss), losses, 2e-6)
-		s.near(fmt.Sprintf("gradients of %d classes", cols), s.get(logits), grads, 2e-6)
+		s.nearF32(fmt.Sprintf("losses of %d classes", cols), s.get(loss), losses, 2e-6)
+		s.nearF32(fmt.Sprintf("gradients of %d classes", cols), s.get(logits), grads, 2e-6)
 	}
-	s.fails("a label beyond the classes", s.CrossEntropy(driver.CrossEntropyArgs{Loss: s.empty(1), Logits: s.put(s.values(3)), Labels: s.putIDs([]int32{3}), Cols: 3, Scale: 1}))
+	s.fails("a label beyond the classes", s.CrossEntropy(driver.CrossEntropyArgs{Loss: s.emptyAs(driver.F32, 1), Logits: s.putF32(s.parameters(3)), Labels: s.putIDs([]int32{3}), Cols: 3, Scale: 1}))
 }
 
 // attentionGrad compares with sums over every query and key, in groups of heads, with first keys and without.
@@ -173,22 +178,22 @@ func attentionGrad(s *suite) {
 // adamW takes two updates, clipped and decayed.
 func adamW(s *suite) {
 	const n, rate, b1, b2, eps, decay, clip = 4099, 0.01, 0.9, 0.95, 1e-5, 0.1, 0.5
-	p, g := s.values(n), s.values(n)
-	to, m, v := s.put(p), s.put(make([]float32, n)), s.put(make([]float32, n))
+	p, g := s.parameters(n), s.parameters(n)
+	to, m, v := s.putF32(p), s.putF32(make([]float32, n)), s.putF32(make([]float32, n))
 	want, first, second := make([]float64, n), make([]float64, n), make([]float64, n)
 	for i := range p {
 		want[i] = float64(p[i])
 	}
 	for t := 1; t <= 2; t++ {
-		s.must(s.AdamW(driver.AdamWArgs{P: to, G: s.put(g), M: m, V: v, Rate: rate, Beta1: b1, Beta2: b2, Eps: eps, Decay: decay, GradScale: clip, Step: t}))
+		s.must(s.AdamW(driver.AdamWArgs{P: to, G: s.putF32(g), M: m, V: v, Rate: rate, Beta1: b1, Beta2: b2, Eps: eps, Decay: decay, GradScale: clip, Step: t}))
 		for i := range want {
 			d := clip * float64(g[i])
 			first[i], second[i] = b1*first[i]+(1-b1)*d, b2*second[i]+(1-b2)*d*d
 			want[i] = want[i]*(1-rate*decay) - rate/(1-math.Pow(b1, float64(t)))*first[i]/(math.Sqrt(second[i]/(1-math.Pow(b2, float64(t))))+eps)
 		}
 	}
-	s.near("parameters", s.get(to), want, 1e-6)
-	sum, err := s.SumSquares(s.put(g))
+	s.nearF32("parameters", s.get(to), want, 1e-6)
+	sum, err := s.SumSquares(s.putF32(g))
 	s.must(err)
 	exact := 0.0
 	for _, x := range g {
