@@ -19,9 +19,20 @@ done
 for p in "${pids[@]}"; do wait "$p"; done
 link() { "$cxx" -pthread "$@" -L"$work" -lsowerkernels -Wl,-rpath,"$work"; }
 link "${shared[@]}" -o "$work/test"
-"$work/test" "$@"
+run=("$work/test")
 for p in "${programs[@]}"; do
 	case $(basename "$p") in "${1-}"*) ;; *) continue ;; esac
 	link "$p" -o "$p.test"
-	"$p.test" "$@"
+	run+=("$p.test")
 done
+# All programs at once; what each says, in order.
+pids=() failed=0
+for p in "${run[@]}"; do
+	"$p" "$@" >"$p.log" 2>&1 &
+	pids+=($!)
+done
+for i in "${!run[@]}"; do
+	wait "${pids[i]}" || failed=1
+	cat "${run[i]}.log"
+done
+exit $failed
