@@ -17,15 +17,17 @@ type Precision uint8
 
 // The precisions. BF16 rounds the operands of products to bfloat16, 8 bits of mantissa, and FP16 to float16, 11 bits: faster
 // where the processor has instructions for it, and some codes differ. A GPU keeps the results of operations in them, too, as
-// the published model does in float16.
+// the published model does in float16. FP8, of GPUs of capability 9.0, is FP16 but for the products that a model calls narrow:
+// their operands are e4m3, 4 bits of mantissa with the leading one, with a scale for each row of x and of the weight.
 const (
 	FP32 Precision = iota
 	BF16
 	FP16
+	FP8
 )
 
 func (p Precision) String() string {
-	return [...]string{FP32: "float32", BF16: "bfloat16", FP16: "float16"}[p]
+	return [...]string{FP32: "float32", BF16: "bfloat16", FP16: "float16", FP8: "float8 mlp"}[p]
 }
 
 // On names the arithmetic of a device for identities: a GPU's bfloat16 keeps activations in it, too, which a CPU's does not.
@@ -47,8 +49,10 @@ func ParsePrecision(s string) (Precision, error) {
 		return BF16, nil
 	case "float16", "fp16":
 		return FP16, nil
+	case "float8 mlp", "float8", "fp8":
+		return FP8, nil
 	}
-	return 0, fmt.Errorf("precision %q, want float32 (fp32), bfloat16 (bf16) or float16 (fp16)", s)
+	return 0, fmt.Errorf("precision %q, want float32 (fp32), bfloat16 (bf16), float16 (fp16) or fp8", s)
 }
 
 // Options are the settings of Open.

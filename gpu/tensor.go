@@ -125,17 +125,26 @@ func (d *Device) FromSlice(values []float32, shape ...int) (*Tensor, error) {
 
 // NewWeight makes a weight of rows outputs and cols inputs, packed in the way the device multiplies by fastest. SetRows
 // fills it, and MatMul(x, weight, TransposeB) uses it.
-func (d *Device) NewWeight(rows, cols int) (*Tensor, error) { return d.newMatrix(rows, cols, false) }
+func (d *Device) NewWeight(rows, cols int) (*Tensor, error) {
+	return d.newMatrix(rows, cols, driver.Weight)
+}
+
+// NewNarrowWeight is NewWeight for a product that loses little in 8 bits: a device opened for FP8 keeps it in those.
+func (d *Device) NewNarrowWeight(rows, cols int) (*Tensor, error) {
+	return d.newMatrix(rows, cols, driver.Narrow)
+}
 
 // NewTable makes a weight of float32 whatever the precision of the device, for Nearest.
-func (d *Device) NewTable(rows, cols int) (*Tensor, error) { return d.newMatrix(rows, cols, true) }
+func (d *Device) NewTable(rows, cols int) (*Tensor, error) {
+	return d.newMatrix(rows, cols, driver.Exact)
+}
 
-func (d *Device) newMatrix(rows, cols int, exact bool) (*Tensor, error) {
+func (d *Device) newMatrix(rows, cols int, kind driver.Kind) (*Tensor, error) {
 	shape := []int{rows, cols}
 	if err := checkShape(shape); err != nil {
 		return nil, fmt.Errorf("gpu: new weight: %w", err)
 	}
-	m, err := d.drv.NewMatrix(rows, cols, exact)
+	m, err := d.drv.NewMatrix(rows, cols, kind)
 	if err != nil {
 		return nil, fmt.Errorf("gpu: new weight %v: %w", shape, err)
 	}

@@ -78,7 +78,7 @@ func (f *deviceFlags) register(fs *pflag.FlagSet) {
 
 // registerPrecision adds the choice of arithmetic, for what may be computed in several.
 func (f *deviceFlags) registerPrecision(fs *pflag.FlagSet) {
-	fs.StringVar(&f.precision, "precision", "float32", "of arithmetic: float32, bfloat16 (a CPU that has it, or a GPU) or float16 (a GPU; what the published model runs in); 16 bits are faster, some codes differ, and the corpus is another")
+	fs.StringVar(&f.precision, "precision", "float32", "of arithmetic: float32, bfloat16 (a CPU that has it, or a GPU) float16 (a GPU; what the published model runs in) or fp8 (a GPU of capability 9.0: float16 with the image model's MLPs in 8 bits); fewer bits are faster, some codes differ, and the corpus is another")
 }
 
 // registerFilters adds the filters, which are all off by default.

@@ -131,8 +131,8 @@ func (o *tuneOptions) prepare(ctx context.Context) (*schemas.Manifest, error) {
 	if precision == gpu.BF16 && !strings.HasPrefix(c.Device, "cuda") {
 		return nil, usageError{errorf("tune: --precision bfloat16 needs a GPU (--device cuda); on a CPU tune in float32")}
 	}
-	if precision == gpu.FP16 {
-		return nil, usageError{errorf("tune: --precision float16: gradients underflow in it; use bfloat16, whose range is that of float32")}
+	if precision == gpu.FP16 || precision == gpu.FP8 {
+		return nil, usageError{errorf("tune: --precision %s: gradients underflow in it; use bfloat16, whose range is that of float32", precision)}
 	}
 	dev, err := gpu.Open(c.Device, gpu.Options{Threads: c.Threads, Precision: precision})
 	if err != nil {

@@ -25,6 +25,8 @@ func check(o gpu.Options) error {
 	switch {
 	case o.Index != 0:
 		return fmt.Errorf("there is one processor, number 0, not %d", o.Index)
+	case o.Precision == gpu.FP8:
+		return errors.New("precision fp8 is for GPUs of compute capability 9.0 (--device cuda); use fp32, or bf16 where the processor has it")
 	case o.Precision == gpu.FP16:
 		return errors.New("precision fp16 is for GPUs (--device cuda); use fp32, or bf16 where the processor has it")
 	}
@@ -62,8 +64,8 @@ func (d *device) Describe() string {
 
 func (d *device) Alloc(t driver.DType, n int) (driver.Buffer, error) { return alloc(t, n) }
 
-func (d *device) NewMatrix(rows, cols int, exact bool) (driver.Matrix, error) {
-	if exact {
+func (d *device) NewMatrix(rows, cols int, kind driver.Kind) (driver.Matrix, error) {
+	if kind == driver.Exact {
 		return newMatrix(d.exact, rows, cols), nil
 	}
 	return newMatrix(d.kernels, rows, cols), nil

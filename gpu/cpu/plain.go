@@ -15,8 +15,8 @@ func (plainDevice) Describe() string { return "1 thread, loops in float64" }
 
 func (plainDevice) Alloc(t driver.DType, n int) (driver.Buffer, error) { return alloc(t, n) }
 
-func (d plainDevice) NewMatrix(rows, cols int, exact bool) (driver.Matrix, error) {
-	return &plainMatrix{rows: rows, cols: cols, values: make([]float32, rows*cols), bf16: d.bf16 && !exact}, nil
+func (d plainDevice) NewMatrix(rows, cols int, kind driver.Kind) (driver.Matrix, error) {
+	return &plainMatrix{rows: rows, cols: cols, values: make([]float32, rows*cols), bf16: d.bf16 && kind != driver.Exact}, nil
 }
 
 func (d plainDevice) NewStream() (driver.Stream, error) { return plainStream{bf16: d.bf16}, nil }

@@ -184,7 +184,7 @@ func random(b *testing.B, s *stream, t driver.DType, n int) driver.View {
 
 func randomMatrix(b *testing.B, d *device, rows, cols int) driver.Matrix {
 	b.Helper()
-	w, err := d.NewMatrix(rows, cols, false)
+	w, err := d.NewMatrix(rows, cols, driver.Weight)
 	if err != nil {
 		b.Fatal(err)
 	}

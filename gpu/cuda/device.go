@@ -28,6 +28,9 @@ func init() {
 // minCapability is 8.0, times ten: bf16 on tensor cores and asynchronous copies to shared memory begin there.
 const minCapability = 80
 
+// hopperCapability is that of the modules whose name begins with hopper.
+const hopperCapability = 90
+
 // bestBatch is the number of images at which a large GPU's products fill whole tiles: 257 rows an image in tiles of 128 rows.
 const bestBatch = 128
 
@@ -40,6 +43,7 @@ type device struct {
 	sms        int // multiprocessors
 	memory     int // bytes
 	precision  uint32
+	fp8        bool              // narrow weights are e4m3
 	gemm       string            // "own", "lt" or "mma"; "" lets products.go choose
 	lt         *cublaslt.Library // nil where the library is missing
 	plans      plans             // of lt
@@ -120,12 +124,15 @@ func open(o gpu.Options) (*device, error) {
 		return nil, fmt.Errorf("there is no device %d: the CUDA driver shows %d, from 0 on", o.Index, len(found))
 	}
 	d := &device{modules: map[string]cu.Module{}, functions: map[kernels.Kernel]cu.Function{}, gemm: gemmChoice()}
-	d.precision = map[gpu.Precision]uint32{gpu.FP32: kernels.F32, gpu.FP16: kernels.F16, gpu.BF16: kernels.BF16}[o.Precision]
+	d.precision = map[gpu.Precision]uint32{gpu.FP32: kernels.F32, gpu.FP16: kernels.F16, gpu.FP8: kernels.F16, gpu.BF16: kernels.BF16}[o.Precision]
 	if err := d.describe(o.Index); err != nil {
 		return nil, err
 	}
 	if d.capability < minCapability {
 		return nil, fmt.Errorf("%s: compute capability 8.0 (A100, RTX 30) or newer is needed", d.label())
+	}
+	if d.fp8 = o.Precision == gpu.FP8; d.fp8 && d.capability != hopperCapability {
+		return nil, fmt.Errorf("%s: precision fp8 needs compute capability 9.0 (H100, H200, GH200), for which alone its kernels are made; use float16", d.label())
 	}
 	// Waiting threads sleep; a context that another library of this process has made keeps its own flags.
 	_ = d.dev.SetPrimaryCtxFlags(cu.SchedBlockingSync)
@@ -153,6 +160,9 @@ func (d *device) Describe() string {
 		products = fmt.Sprintf("cublasLt %d", cublaslt.Version())
 	case d.precision == kernels.F32:
 		products = "float32 without TF32"
+	}
+	if d.fp8 {
+		products += ", of narrow weights in e4m3 by own kernels"
 	}
 	return fmt.Sprintf("%s, products by %s", d.label(), products)
 }

@@ -95,7 +95,7 @@ func selfTest(index int, p gpu.Precision) (worst float64, err error) {
 	for i := range w {
 		w[i] = float32(math.Cos(float64(i)))
 	}
-	weight, err := d.NewMatrix(n, k, false)
+	weight, err := d.NewMatrix(n, k, driver.Weight)
 	if err != nil {
 		return 0, err
 	}

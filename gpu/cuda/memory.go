@@ -63,17 +63,20 @@ func refStrided(s driver.Strided) kernels.Ref { return ref(driver.View{Buf: s.Bu
 type matrix struct {
 	dev            *device
 	ptr            uint64
-	rows, cols, ld int // ld: cols rounded up to 16 elements, the rest being zero
-	typ            uint32
+	rows, cols, ld int    // ld: cols rounded up to 16 elements, the rest being zero
+	typ            uint32 // of E4M3, scales of the rows follow the elements
 }
 
 const matrixAlign = 16
 
 // NewMatrix implements driver.Device.
-func (d *device) NewMatrix(rows, cols int, exact bool) (driver.Matrix, error) {
+func (d *device) NewMatrix(rows, cols int, kind driver.Kind) (driver.Matrix, error) {
 	m := &matrix{dev: d, rows: rows, cols: cols, ld: (cols + matrixAlign - 1) / matrixAlign * matrixAlign, typ: d.precision}
-	if exact {
+	switch {
+	case kind == driver.Exact:
 		m.typ = kernels.F32
+	case kind == driver.Narrow && d.fp8:
+		m.typ = kernels.E4M3
 	}
 	var err error
 	if m.ptr, err = d.take(m.bytes()); err != nil {
@@ -82,7 +85,12 @@ func (d *device) NewMatrix(rows, cols int, exact bool) (driver.Matrix, error) {
 	return m, nil
 }
 
-func (m *matrix) bytes() int { return m.rows * m.ld * kernels.Size(m.typ) }
+func (m *matrix) bytes() int {
+	if m.typ == kernels.E4M3 {
+		return quantisedBytes(m.rows, m.cols)
+	}
+	return m.rows * m.ld * kernels.Size(m.typ)
+}
 
 func (m *matrix) Free() {
 	m.dev.give(m.ptr, m.bytes())
@@ -97,6 +105,9 @@ func (m *matrix) SetRows(row int, data []float32) error {
 		part := data[:some*m.cols]
 		at := uint64(row * m.ld * kernels.Size(m.typ))
 		err := d.upload.send(d, part, func(s *stream, staged kernels.Ref) error {
+			if m.typ == kernels.E4M3 {
+				return s.quantise(m.ptr+at, m.scales()+uint64(4*row), staged, some, m.cols)
+			}
 			args := kernels.PadRowsArgs{Y: kernels.Ref{Ptr: m.ptr + at, Type: m.typ}, X: staged, Rows: int64(some), Cols: int64(m.cols),
 				XRow: int64(m.cols), YRow: int64(m.ld)}
 			return run(s, kernels.PadRows, flat(some*m.ld/kernels.Eight), flatThreads, 0, &args)

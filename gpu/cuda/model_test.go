@@ -92,7 +92,7 @@ func TestCodes(t *testing.T) {
 	for _, c := range []struct {
 		precision gpu.Precision
 		least     float64
-	}{{gpu.FP32, 1}, {gpu.FP16, 0.95}, {gpu.BF16, 0.8}} {
+	}{{gpu.FP32, 1}, {gpu.FP16, 0.95}, {gpu.BF16, 0.8}, {gpu.FP8, 0.85}} {
 		t.Run(c.precision.String(), func(t *testing.T) {
 			m, rgb, want := tiny(t, gpu.Options{Precision: c.precision})
 			got := share(encode(t, m, rgb), want)
@@ -106,7 +106,7 @@ func TestCodes(t *testing.T) {
 
 // TestBatches encodes pictures alone, in several batches, twice (recorded, then replayed), and by several goroutines.
 func TestBatches(t *testing.T) {
-	for _, precision := range []gpu.Precision{gpu.FP32, gpu.FP16, gpu.BF16} {
+	for _, precision := range []gpu.Precision{gpu.FP32, gpu.FP16, gpu.BF16, gpu.FP8} {
 		t.Run(precision.String(), func(t *testing.T) {
 			m, rgb, _ := tiny(t, gpu.Options{Precision: precision})
 			all := encode(t, m, rgb)

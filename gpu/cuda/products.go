@@ -3,6 +3,8 @@
 package cuda
 
 import (
+	"errors"
+
 	"sower/gpu/cuda/kernels"
 	"sower/gpu/driver"
 )
@@ -85,8 +87,11 @@ func (s *stream) linear(p kernels.ProductArgs, x kernels.Ref, m int, w *matrix) 
 	}
 	p.A, p.ARow, p.B, p.BRow = x, int64(w.cols), w.ref(), int64(w.ld)
 	p.M, p.N, p.K, p.Batch, p.Heads = int32(m), int32(w.rows), int32(w.cols), 1, 1
-	if w.typ == kernels.F32 {
+	switch w.typ {
+	case kernels.F32:
 		return s.multiplyF32(&p, kernels.NT)
+	case kernels.E4M3:
+		return s.multiplyE4M3(&p, w)
 	}
 	way := s.way(&p)
 	more := 0
@@ -119,8 +124,11 @@ func (s *stream) MatMulInput(dx, dy driver.View, stride, m int, w driver.Matrix,
 	if accumulate {
 		p.Accumulate = 1
 	}
-	if weight.typ == kernels.F32 {
+	switch weight.typ {
+	case kernels.F32:
 		return s.multiplyF32(&p, kernels.NN)
+	case kernels.E4M3:
+		return errors.New("cuda: gradients through a weight of 8 bits; train in bfloat16")
 	}
 	a, row, _, err := s.operand16(p.A, m, weight.rows, stride, weight.typ, 0)
 	if err != nil {

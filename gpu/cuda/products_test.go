@@ -77,7 +77,7 @@ func TestWays(t *testing.T) {
 				a := newActivations(t, precision)
 				const m, n, k = 1300, 1304, 72
 				weights, x := a.values(n*k, 0.1), a.values(m*k, 1)
-				w, err := a.dev.NewMatrix(n, k, false)
+				w, err := a.dev.NewMatrix(n, k, driver.Weight)
 				a.must(err)
 				t.Cleanup(w.Free)
 				a.must(w.SetRows(0, weights))

@@ -33,7 +33,7 @@ func (s *stream) way(p *kernels.ProductArgs) way {
 			return way{plan: plan}
 		}
 	}
-	if d.capability == 90 && d.gemm != gemmMMA {
+	if d.capability == hopperCapability && d.gemm != gemmMMA {
 		return way{hopper: hopperTile(p)}
 	}
 	return way{}
@@ -56,21 +56,32 @@ func hopperTile(p *kernels.ProductArgs) *kernels.Product {
 var tensorTypes = map[uint32]int{kernels.F16: ext.TensorF16, kernels.BF16: ext.TensorBF16}
 
 func (s *stream) multiplyHopper(p *kernels.ProductArgs, k *kernels.Product) error {
-	args := kernels.HopperArgs{ProductArgs: *p}
+	args, kk := kernels.HopperArgs{ProductArgs: *p}, int(p.K)
+	return s.launchHopper(&args, k, mapped{p.A.Ptr, p.A.Type, int(p.M), kk, int(p.ARow) * 2}, mapped{p.B.Ptr, p.B.Type, int(p.N), kk, int(p.BRow) * 2})
+}
+
+// mapped is an operand as bulk copies see it: [rows cols] of a 16-bit type, rows so many bytes apart.
+type mapped struct {
+	ptr               uint64
+	typ               uint32
+	rows, cols, apart int
+}
+
+// launchHopper describes the operands of a product to the bulk copies and launches it.
+func (s *stream) launchHopper(args *kernels.HopperArgs, k *kernels.Product, a, b mapped) error {
 	for _, m := range []struct {
-		to        *[128]byte
-		of        kernels.Ref
-		rows, row int
-		box       int
-	}{{&args.AMap, p.A, int(p.M), int(p.ARow), kernels.HopperRows}, {&args.BMap, p.B, int(p.N), int(p.BRow), k.TileN}} {
-		made, err := s.dev.ctx.TensorMap2D(m.of.Ptr, tensorTypes[m.of.Type], m.rows, int(p.K), m.row*2, m.box, kernels.HopperDepth, ext.Swizzle128)
+		to *[128]byte
+		mapped
+		box int
+	}{{&args.AMap, a, kernels.HopperRows}, {&args.BMap, b, k.TileN}} {
+		made, err := s.dev.ctx.TensorMap2D(m.ptr, tensorTypes[m.typ], m.rows, m.cols, m.apart, m.box, kernels.HopperDepth, ext.Swizzle128)
 		if err != nil {
 			return s.dev.failed(err)
 		}
 		*m.to = made
 	}
-	blocks := min(s.dev.sms, k.Blocks(int(p.M), int(p.N)))
-	return run(s, k.Kernel, [3]uint32{uint32(blocks), 1, 1}, k.Threads, k.Shared, &args)
+	blocks := min(s.dev.sms, k.Blocks(int(args.M), int(args.N)))
+	return run(s, k.Kernel, [3]uint32{uint32(blocks), 1, 1}, k.Threads, k.Shared, args)
 }
 
 // ltWorkspace is how much scratch memory an algorithm of cublasLt may ask for.

@@ -31,15 +31,24 @@ func (t DType) String() string {
 
 var dtypes = [...]string{F32: "F32", U8: "U8", I32: "I32", Activation: "Activation"}
 
+// Kind says what a packed matrix is for.
+type Kind uint8
+
+// The kinds of matrices.
+const (
+	Weight Kind = iota // in the precision that the device was opened with
+	Exact              // in float32 whatever that is: tables, parameters
+	Narrow             // a weight that a device opened for FP8 keeps in 8 bits; everywhere else as Weight
+)
+
 // Device is one opened back end. All methods may be called from several goroutines at once.
 type Device interface {
 	// Describe says what computes, for logs and manifests: "2 threads, AVX2+FMA".
 	Describe() string
 	// Alloc makes a buffer of n elements with undefined contents.
 	Alloc(t DType, n int) (Buffer, error)
-	// NewMatrix makes a packed matrix of rows x cols for Stream.MatMul, in the precision that the device was opened with,
-	// or in float32 if exact.
-	NewMatrix(rows, cols int, exact bool) (Matrix, error)
+	// NewMatrix makes a packed matrix of rows x cols for Stream.MatMul.
+	NewMatrix(rows, cols int, kind Kind) (Matrix, error)
 	// NewStream makes an independent sequence of operations.
 	NewStream() (Stream, error)
 	// Close ends the device's threads. No stream may be in use.

@@ -154,6 +154,11 @@ func (l *Loader) Weight(name string, shape ...int) *gpu.Tensor {
 	return l.packed(l.dev.NewWeight, name, shape...)
 }
 
+// NarrowLinear is Linear with a weight that a device opened for FP8 keeps in 8 bits.
+func (l *Loader) NarrowLinear(name string, out, in int) Linear {
+	return Linear{Weight: l.packed(l.dev.NewNarrowWeight, name+".weight", out, in), Bias: l.Tensor(name+".bias", out)}
+}
+
 // Table loads a matrix as a packed table for Nearest.
 func (l *Loader) Table(name string, shape ...int) *gpu.Tensor {
 	return l.packed(l.dev.NewTable, name, shape...)

@@ -7,6 +7,7 @@ const (
 	BF16
 	U8
 	I32
+	E4M3 // of the kernels of hopper_fp8.cu alone
 )
 
 // Size is the number of bytes of an element type.
@@ -14,7 +15,7 @@ func Size(t uint32) int {
 	switch t {
 	case F16, BF16:
 		return 2
-	case U8:
+	case U8, E4M3:
 		return 1
 	}
 	return 4

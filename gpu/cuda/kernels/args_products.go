@@ -1,6 +1,6 @@
 package kernels
 
-// The arguments of gemm_f32.cu and gemm.cu.
+// The arguments of gemm_f32.cu, gemm.cu, hopper.cu and hopper_fp8.cu.
 
 // ProductArgs is C [M N] = A [M K]·B [K N] for each of Batch x Heads, and what follows it: + Bias, a function, + Residual, each
 // rounded to the type of C, as separate operations would.
@@ -85,7 +85,8 @@ type FinishRowsArgs struct{ ProductArgs }
 var FinishRows = declare[FinishRowsArgs]("gemm", "finish_rows")
 
 // HopperArgs are tensor maps of A in boxes of HopperRows x HopperDepth elements and of B in boxes of TileN x HopperDepth, both with the 128-byte
-// swizzle, and the product, whose A and B are not used.
+// swizzle, and the product, whose A and B are not used. Of e4m3, two elements are one of the maps', whose type has 16 bits, and A and B are the
+// scales of their rows, [M] and [N] of F32.
 type HopperArgs struct {
 	AMap, BMap [128]byte
 	ProductArgs
@@ -104,11 +105,27 @@ var (
 	HopperBF16 = [...]Product{hopper("hopper_bf16_192", 192), hopper("hopper_bf16_128", 128)}
 )
 
-func hopper(name string, n int) Product {
+// HopperE4M3 multiplies operands of e4m3.
+var HopperE4M3 = hopperOf("hopper_fp8", "hopper_e4m3_128", 128)
+
+func hopper(name string, n int) Product { return hopperOf("hopper", name, n) }
+
+func hopperOf(module, name string, n int) Product {
 	const ring, warps = 4, 8
-	shared := ring*(HopperRows+n)*HopperDepth*2 + warps*16*(n/2+8)*4 + ring*16 + 16 + 1024 // as layout of hopper.cu
-	return product(declare[HopperArgs]("hopper", name), HopperRows, n, 384, uint32(shared))
+	shared := ring*(HopperRows+n)*HopperDepth*2 + warps*16*(n/2+8)*4 + ring*16 + 16 + 1024 // as layout of hopper_tiles.h
+	return product(declare[HopperArgs](module, name), HopperRows, n, 384, uint32(shared))
 }
+
+// QuantiseRowsArgs is Y [Rows YRow] = X [Rows Cols] / Scale [Rows] in e4m3, and zero beyond Cols; Scale, of float32, is each row's largest absolute
+// value / 448, or 1 if that is 0. Rows of X lie XRow apart; YRow is a multiple of 16, Y of 8.
+type QuantiseRowsArgs struct {
+	Y, Scale               uint64
+	X                      Ref
+	Rows, Cols, XRow, YRow int64
+}
+
+// QuantiseRows takes a row a warp.
+var QuantiseRows = declare[QuantiseRowsArgs]("hopper_fp8", "quantise_rows")
 
 // PadRowsArgs is Y [Rows YRow] = X [Rows Cols] in the type of Y and zero beyond Cols; rows of X lie XRow apart, YRow is a multiple of 8.
 type PadRowsArgs struct {

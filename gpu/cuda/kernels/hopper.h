@@ -3,13 +3,16 @@
 #pragma once
 #include "mma.h"
 
+/* The element type of FP8 products, beside those of dev.h: a sign, 4 bits of exponent, 3 of mantissa, up to 448, no infinity. */
+enum { E4M3 = 5 };
+
 struct alignas(64) tensor_map {
   u8 bytes[128];
 };
 
 /* Describes a tile in shared memory to wgmma: rows of 128 bytes, mixed as the bulk copy's 128-byte swizzle does, in groups of eight rows that
  * follow each other. Bits 0-13 are the address/16, 16-29 a distance that this layout does not use, 32-45 the distance of groups/16, 62-63 the
- * swizzle. Sixteen 16-bit elements further along the row are 2 more. */
+ * swizzle. 32 bytes further along the row are 2 more. */
 DEV u64 tile_descriptor(u32 at) { return (u64)(at >> 4 & 0x3fff) | 1ull << 16 | (u64)(1024 >> 4) << 32 | 1ull << 62; }
 
 #ifdef __CUDA_ARCH__

@@ -68,29 +68,37 @@ struct emu_products {
 };
 static thread_local emu_products emu_multiplying[1024];
 
+/* The value of an e4m3: subnormal with exponent 0, else 2^(e-7)·(1+m/8); all ones is not a number. */
+DEV float emu_e4m3(u8 v) {
+  const int e = v >> 3 & 15, m = v & 7;
+  if (e == 15 && m == 7) return __builtin_nanf("");
+  const float x = e ? __builtin_ldexpf((float)(8 + m), e - 10) : __builtin_ldexpf((float)m, -9);
+  return v & 0x80 ? -x : x;
+}
 /* Element (row, k) of a described tile: the swizzle mixes bits 4-6 of an address with bits 7-9. */
 DEV float emu_tile(u32 type, u64 descriptor, u32 row, u32 k) {
   if (descriptor >> 62 != 1) __builtin_trap();
   const u32 start = (u32)(descriptor & 0x3fff) << 4, groups = (u32)(descriptor >> 32 & 0x3fff) << 4;
-  const u32 at = start + row / 8 * groups + row % 8 * 128 + k * 2;
+  const u32 at = start + row / 8 * groups + row % 8 * 128 + k * (type == E4M3 ? 1 : 2);
+  if (type == E4M3) return emu_e4m3(*(const u8 *)emu_at(at ^ (at >> 3 & 0x70)));
   u16 h;
   memcpy(&h, emu_at(at ^ (at >> 3 & 0x70)), 2);
   return emu_half(type, h, 0);
 }
 DEV void emu_multiply(u32 type, const emu_product &p) {
-  const u32 t = TX & 127, lane = t & 31;
+  const u32 t = TX & 127, lane = t & 31, deep = type == E4M3 ? 32 : 16;
   for (u32 step = 0; step < 4; step++) {
-    float a[2][16];
+    float a[2][32];
     for (u32 h = 0; h < 2; h++)
-      for (u32 k = 0; k < 16; k++) a[h][k] = emu_tile(type, p.a + 2 * step, t / 32 * 16 + lane / 4 + 8 * h, k);
+      for (u32 k = 0; k < deep; k++) a[h][k] = emu_tile(type, p.a + 2 * step, t / 32 * 16 + lane / 4 + 8 * h, k);
     for (int j = 0; j < p.n / 8; j++)
       for (u32 e = 0; e < 2; e++) {
-        float b[16];
-        for (u32 k = 0; k < 16; k++) b[k] = emu_tile(type, p.b + 2 * step, (u32)j * 8 + lane % 4 * 2 + e, k);
+        float b[32];
+        for (u32 k = 0; k < deep; k++) b[k] = emu_tile(type, p.b + 2 * step, (u32)j * 8 + lane % 4 * 2 + e, k);
         for (u32 h = 0; h < 2; h++) {
           float &d = p.d[j * 4 + (int)(2 * h + e)];
           double sum = step == 0 && !p.keep ? 0 : d;
-          for (u32 k = 0; k < 16; k++) sum += (double)a[h][k] * (double)b[k];
+          for (u32 k = 0; k < deep; k++) sum += (double)a[h][k] * (double)b[k];
           d = (float)sum;
         }
       }

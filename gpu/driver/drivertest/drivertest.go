@@ -205,7 +205,11 @@ func (s *suite) matrix(rows, cols int, v []float32) driver.Matrix {
 
 func (s *suite) packed(rows, cols int, v []float32, exact bool) driver.Matrix {
 	s.Helper()
-	m, err := s.dev.NewMatrix(rows, cols, exact)
+	kind := driver.Weight
+	if exact {
+		kind = driver.Exact
+	}
+	m, err := s.dev.NewMatrix(rows, cols, kind)
 	s.must(err)
 	s.Cleanup(m.Free)
 	s.must(m.SetRows(0, v))

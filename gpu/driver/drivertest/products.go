@@ -78,7 +78,7 @@ func setRows(s *suite) {
 	x, w := s.put(s.values(m*cols)), s.parameters(rows*cols)
 	whole, parts := s.empty(m*rows), s.empty(m*rows)
 	s.must(s.MatMul(whole, rows, x, m, s.matrix(rows, cols, w)))
-	p, err := s.dev.NewMatrix(rows, cols, false)
+	p, err := s.dev.NewMatrix(rows, cols, driver.Weight)
 	s.must(err)
 	defer p.Free()
 	for _, r := range [][2]int{{128, rows}, {0, 64}, {64, 128}} {

@@ -60,7 +60,7 @@ func (m *Model) loadEncoder(l *nn.Loader) {
 	}
 	for i := range c.ViTDepth {
 		name := fmt.Sprintf("%sblocks.%d.", visual, i)
-		b := loadBlock(l, name, c.ViTWidth, c.ViTMLP, c.ViTHeads)
+		b := loadBlock(l, l.NarrowLinear, name, c.ViTWidth, c.ViTMLP, c.ViTHeads)
 		b.qkv = nn.Linear{Weight: l.Weight(name+"attn.qkv.weight", 3*c.ViTWidth, c.ViTWidth), Bias: l.Empty(3 * c.ViTWidth)}
 		for third, which := range map[int]string{0: "attn.q_bias", 2: "attn.v_bias"} { // keys have none
 			if l.Check(name+which, c.ViTWidth) {
@@ -90,14 +90,14 @@ func (m *Model) loadPositions(l *nn.Loader) *gpu.Tensor {
 	return l.Tensor(name, 1, want, m.config.ViTWidth)
 }
 
-// loadBlock loads a block without its qkv.
-func loadBlock(l *nn.Loader, name string, width, mlp, heads int) block {
+// loadBlock loads a block without its qkv, the layers of its MLP by way of linear.
+func loadBlock(l *nn.Loader, linear func(name string, out, in int) nn.Linear, name string, width, mlp, heads int) block {
 	return block{
 		norm1:          l.LayerNorm(name+"norm1", width, epsBlock),
 		proj:           l.Linear(name+"attn.proj", width, width),
 		norm2:          l.LayerNorm(name+"norm2", width, epsBlock),
-		fc1:            l.Linear(name+"mlp.fc1", mlp, width),
-		fc2:            l.Linear(name+"mlp.fc2", width, mlp),
+		fc1:            linear(name+"mlp.fc1", mlp, width),
+		fc2:            linear(name+"mlp.fc2", width, mlp),
 		attentionHeads: heads,
 	}
 }
@@ -157,7 +157,7 @@ func (m *Model) loadDetokenizer(l *nn.Loader) {
 	m.imagePositions = l.Tensor("pos_embed_image", 1, c.Queries, c.QFormerWidth)
 	for i := range c.DecodeDepth {
 		name := fmt.Sprintf("blocks_image.%d.", i)
-		b := loadBlock(l, name, c.QFormerWidth, c.DecodeMLP, c.DecodeHeads)
+		b := loadBlock(l, l.Linear, name, c.QFormerWidth, c.DecodeMLP, c.DecodeHeads)
 		b.qkv = l.Linear(name+"attn.qkv", 3*c.QFormerWidth, c.QFormerWidth)
 		m.imageBlocks = append(m.imageBlocks, b)
 	}
