@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"sower/gpu"
+	"sower/gpu/cuda/internal/fakecuda"
 	"sower/gpu/cuda/kernels"
 	"sower/gpu/driver"
 )
@@ -143,5 +145,13 @@ func TestNarrowElsewhere(t *testing.T) {
 			t.Errorf("%v, kind %d: type %d", c.precision, c.kind, w.(*matrix).typ)
 		}
 		w.Free()
+	}
+}
+
+func TestNarrowRefused(t *testing.T) {
+	fakecuda.NeedFake(t)
+	t.Setenv("FAKECUDA_CAPABILITY", "80")
+	if _, err := open(gpu.Options{Precision: gpu.FP8}); err == nil || !strings.Contains(err.Error(), "needs compute capability 9.0") {
+		t.Error(err)
 	}
 }
