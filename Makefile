@@ -14,7 +14,7 @@ KERNELS := gpu/cuda/kernels
 help:
 	@echo "make cuda        bin/sower-cuda: the program with the CUDA back end; starts with and without a driver"
 	@echo "make cuda-test   bin/*.test: the back end's tests as programs, for a machine with a GPU and no Go (SOWER_TEST_REAL_GPU=1)"
-	@echo "make cuda-check  vet and test the back end against the stand-in for the driver, also with the race detector"
+	@echo "make cuda-check  vet and test the back end against the stand-in for the driver, also with the race detector and with models"
 	@echo "make firstrun    bin/firstrun.tar.gz: both, stripped, for gpu/cuda/firstrun/firstrun on such a machine"
 	@echo "make ptx         compile the kernels to PTX with clang-19"
 	@echo "make ptxas       assemble the PTX with NVIDIA's ptxas, where there is one: registers, spills"
@@ -38,9 +38,15 @@ firstrun: cuda-test
 
 cuda-check:
 	@command -v clang++-19 >/dev/null || command -v clang++ >/dev/null || { echo "cuda-check needs clang (Debian: apt-get install clang-19): without it every test would be skipped"; exit 1; }
-	$(CUDA) vet -tags cuda ./gpu/cuda/...
-	$(CUDA) test -tags cuda ./gpu/cuda/...
-	$(CUDA) test -race -tags cuda ./gpu/cuda/...
+	$(CUDA) vet -tags cuda ./gpu/...
+	CGO_ENABLED=0 $(GO) test ./gpu/cuda/kernels
+	$(CUDA) test -tags cuda $$($(CUDA) list -tags cuda ./gpu/cuda/... | grep -v '/cuda/kernels$$')
+	$(CUDA) test -race -short -tags cuda ./gpu/cuda
+	@variables=$$($(CUDA) run -tags cuda ./gpu/cuda/internal/fakecuda/env) || exit 1; eval "$$variables"; \
+	export SOWER_TEST_DEVICE=cuda; \
+	echo "on SOWER_TEST_DEVICE=cuda:"; \
+	$(CUDA) test -tags cuda ./gpu/models/lm ./gpu/models/seed && $(CUDA) test -short -tags cuda ./gpu/lora && \
+	FAKECUDA_DEVICES=3 $(CUDA) test -tags cuda -run SeveralDevices ./internal/encode
 
 ptx:
 	$(KERNELS)/build.sh
