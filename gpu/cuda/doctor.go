@@ -60,7 +60,12 @@ func examine() []driver.Check {
 // tryDevice opens a device for each precision and multiplies on it.
 func tryDevice(index int, f driver.Found) driver.Check {
 	c := driver.Check{Name: f.Name, State: driver.Fine, Detail: f.Detail}
-	for _, p := range []gpu.Precision{gpu.FP32, gpu.FP16, gpu.BF16} {
+	precisions := []gpu.Precision{gpu.FP32, gpu.FP16, gpu.BF16}
+	d := &device{}
+	if err := d.describe(index); err == nil && d.capability == hopperCapability {
+		precisions = append(precisions, gpu.FP8)
+	}
+	for _, p := range precisions {
 		began := time.Now()
 		worst, err := selfTest(index, p)
 		if err == nil && worst > selfTestBar[p] {
@@ -77,7 +82,7 @@ func tryDevice(index int, f driver.Found) driver.Check {
 }
 
 // selfTestBar is the rounding of operands, and of results in 16 bits, of the largest element.
-var selfTestBar = map[gpu.Precision]float64{gpu.FP32: 1e-6, gpu.FP16: 2e-3, gpu.BF16: 1.6e-2}
+var selfTestBar = map[gpu.Precision]float64{gpu.FP32: 1e-6, gpu.FP16: 2e-3, gpu.BF16: 1.6e-2, gpu.FP8: 5e-2}
 
 // selfTest multiplies two matrices of known values on a fresh device, and returns the largest difference from float64 over
 // the largest element.
@@ -95,7 +100,7 @@ func selfTest(index int, p gpu.Precision) (worst float64, err error) {
 	for i := range w {
 		w[i] = float32(math.Cos(float64(i)))
 	}
-	weight, err := d.NewMatrix(n, k, driver.Weight)
+	weight, err := d.NewMatrix(n, k, driver.Narrow)
 	if err != nil {
 		return 0, err
 	}
