@@ -32,7 +32,7 @@ func (p Precision) String() string {
 
 // On names the arithmetic of a device for identities: a GPU's bfloat16 keeps activations in it, too, which a CPU's does not.
 func (p Precision) On(device string) string {
-	if p == BF16 && strings.HasPrefix(device, "cuda") {
+	if p == BF16 && OnGPU(device) {
 		return bf16Activations
 	}
 	return p.String()

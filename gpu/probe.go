@@ -2,6 +2,7 @@ package gpu
 
 import (
 	"fmt"
+	"strings"
 
 	"sower/gpu/driver"
 )
@@ -53,7 +54,8 @@ func Probe(name string) ([]driver.Found, error) {
 	return nil, fmt.Errorf("gpu: no back end %q in this binary", name)
 }
 
-// Devices lists what a name stands for: "cuda" is every CUDA device that this process sees, "cuda:1" and "cpu" are one.
+// Devices lists what a name stands for: "cuda" is every CUDA device that this process sees and can use, "cuda:1" and "cpu" are
+// one.
 func Devices(name string) ([]string, error) {
 	backEnds.Lock()
 	several := backEnds.probe[name] != nil
@@ -65,12 +67,14 @@ func Devices(name string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(found) == 0 {
-		return nil, fmt.Errorf("gpu: %q: this process sees no such device", name)
+	var names []string
+	for _, f := range found {
+		if f.Fault == "" {
+			names = append(names, f.Name)
+		}
 	}
-	names := make([]string, len(found))
-	for i, f := range found {
-		names[i] = f.Name
+	if len(names) == 0 {
+		return nil, fmt.Errorf("gpu: %q: this process sees no such device that can be used", name)
 	}
 	return names, nil
 }
@@ -78,11 +82,16 @@ func Devices(name string) ([]string, error) {
 // Auto names the device that "auto" stands for: the first GPU that answers, or the CPU, and says why.
 func Auto() (name, why string) {
 	found, err := Probe("cuda")
-	switch {
-	case err != nil:
+	if err != nil {
 		return "cpu", err.Error()
-	case len(found) == 0:
-		return "cpu", "no CUDA device"
 	}
-	return "cuda", found[0].Detail
+	for _, f := range found {
+		if f.Fault == "" {
+			return "cuda", f.Detail
+		}
+	}
+	return "cpu", "no CUDA device that can be used"
 }
+
+// OnGPU reports whether a name is that of GPUs: devices with memory of their own, which compute later than they are called.
+func OnGPU(name string) bool { return name == "cuda" || strings.HasPrefix(name, "cuda:") }

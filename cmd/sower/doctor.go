@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -40,7 +41,7 @@ func newDevices() *cobra.Command {
 						f.Detail = dev.String()
 						dev.Close()
 					}
-					list = append(list, device{Name: f.Name, Detail: f.Detail})
+					list = append(list, device{Name: f.Name, Detail: f.Detail, Error: f.Fault})
 				}
 				if err != nil {
 					list = append(list, device{Name: name, Error: err.Error()})
@@ -52,7 +53,7 @@ func newDevices() *cobra.Command {
 			}
 			for _, d := range list {
 				if d.Error != "" {
-					fmt.Fprintf(cmd.OutOrStdout(), "%-8s not usable: %s\n", d.Name, d.Error)
+					fmt.Fprintf(cmd.OutOrStdout(), "%-8s not usable: %s\n", d.Name, strings.TrimPrefix(d.Detail+", "+d.Error, ", "))
 				} else {
 					fmt.Fprintf(cmd.OutOrStdout(), "%-8s %s\n", d.Name, d.Detail)
 				}

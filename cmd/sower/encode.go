@@ -143,7 +143,7 @@ func (o *encodeOptions) prepare(ctx context.Context) (p *prepared, err error) {
 			return nil, err
 		}
 		cfg.Batch = cmp.Or(cfg.Batch, dev.Batch())
-		if strings.HasPrefix(o.device.device, "cuda") {
+		if gpu.OnGPU(o.device.device) {
 			computes = dev.String()
 		}
 		dev.Close()

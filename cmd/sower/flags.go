@@ -71,7 +71,7 @@ type deviceFlags struct {
 }
 
 func (f *deviceFlags) register(fs *pflag.FlagSet) {
-	fs.StringVar(&f.device, "device", "cpu", "what computes: cpu, cuda (all GPUs), cuda:N, or auto, which says what it takes; a device that is not there is an error, never replaced (see sower devices)")
+	fs.StringVar(&f.device, "device", "cpu", "what computes: cpu, cuda (encode takes all GPUs, other commands the first), cuda:N, or auto, which says what it takes; a device that is not there is an error, never replaced (see sower devices)")
 	fs.IntVar(&f.threads, "threads", 0, "threads of the device; 0 is all cores")
 	fs.IntVar(&f.batch, "batch", 0, "images in one call of the model; 0 lets the model and the device choose (results do not depend on it)")
 }

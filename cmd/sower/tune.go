@@ -128,7 +128,7 @@ func (o *tuneOptions) prepare(ctx context.Context) (*schemas.Manifest, error) {
 	if err != nil {
 		return nil, usageError{errorf("tune: --precision: %w", err)}
 	}
-	if precision == gpu.BF16 && !strings.HasPrefix(c.Device, "cuda") {
+	if precision == gpu.BF16 && !gpu.OnGPU(c.Device) {
 		return nil, usageError{errorf("tune: --precision bfloat16 needs a GPU (--device cuda); on a CPU tune in float32")}
 	}
 	if precision == gpu.FP16 || precision == gpu.FP8 {

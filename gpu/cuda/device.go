@@ -72,11 +72,11 @@ func probe() ([]driver.Found, error) {
 		if err := d.describe(i); err != nil {
 			return found, fmt.Errorf("CUDA device %d: %w", i, err)
 		}
-		detail := d.label()
+		f := driver.Found{Name: fmt.Sprintf("cuda:%d", i), Detail: d.label()}
 		if d.capability < minCapability {
-			detail += ", too old: 8.0 is needed"
+			f.Fault = "too old: compute capability 8.0 (A100, RTX 30) or newer is needed"
 		}
-		found = append(found, driver.Found{Name: fmt.Sprintf("cuda:%d", i), Detail: detail})
+		found = append(found, f)
 	}
 	return found, nil
 }
@@ -129,7 +129,7 @@ func open(o gpu.Options) (*device, error) {
 		return nil, err
 	}
 	if d.capability < minCapability {
-		return nil, fmt.Errorf("%s: compute capability 8.0 (A100, RTX 30) or newer is needed", d.label())
+		return nil, fmt.Errorf("%s: %s", d.label(), found[o.Index].Fault)
 	}
 	if d.fp8 = o.Precision == gpu.FP8; d.fp8 && d.capability != hopperCapability {
 		return nil, fmt.Errorf("%s: precision fp8 needs compute capability 9.0 (H100, H200, GH200), for which alone its kernels are made; use float16", d.label())

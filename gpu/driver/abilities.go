@@ -29,6 +29,7 @@ type Graph interface {
 type Found struct {
 	Name   string // as Open takes it: "cuda:1"
 	Detail string // "NVIDIA H200, 141 GiB, compute capability 9.0"
+	Fault  string // why it cannot be used; "" if it can
 }
 
 // Check is one thing that a back end needs, and what became of it on this machine.

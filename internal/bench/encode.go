@@ -143,7 +143,7 @@ func Encode(ctx context.Context, o EncodeOptions) (*EncodeResult, error) {
 	}
 	var profile gpu.Profile
 	options := gpu.Options{Threads: o.Threads, Precision: o.Precision}
-	apart := strings.HasPrefix(o.Device, "cuda") // a clock in every operation would slow a GPU down
+	apart := gpu.OnGPU(o.Device) // a clock in every operation would slow a GPU down
 	if !apart {
 		options.Profile = &profile
 	}

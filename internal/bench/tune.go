@@ -59,7 +59,7 @@ func Tune(ctx context.Context, o TuneOptions) (*TuneResult, error) {
 	defer b.Close()
 	var profile gpu.Profile
 	options := gpu.Options{Threads: o.Threads, Precision: o.Precision}
-	if !strings.HasPrefix(o.Device, "cuda") { // a clock in every operation would slow a GPU down
+	if !gpu.OnGPU(o.Device) { // a clock in every operation would slow a GPU down
 		options.Profile = &profile
 	}
 	dev, err := gpu.Open(o.Device, options)

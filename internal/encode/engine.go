@@ -3,7 +3,6 @@ package encode
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"sower/gpu"
@@ -22,9 +21,6 @@ const lanes = 2
 // idle is how long a model that nobody uses stays in a worker process that lives on.
 const idle = 10 * time.Minute
 
-// onGPU reports whether a device copies to and from its own memory.
-func onGPU(device string) bool { return strings.HasPrefix(device, "cuda") }
-
 // engineOf finds or loads the resident model; the null model is a constant row of codes instead.
 func engineOf(cfg Config) (*resident.Engine, []uint16, error) {
 	s, q := cfg.Identity.ImageSize, cfg.Identity.CodesPerImage
@@ -40,7 +36,7 @@ func engineOf(cfg Config) (*resident.Engine, []uint16, error) {
 	}
 	if names, err := gpu.Devices(cfg.Device); err != nil {
 		return nil, nil, fmt.Errorf("encode: --device %s: %w", cfg.Device, err)
-	} else if onGPU(cfg.Device) {
+	} else if gpu.OnGPU(cfg.Device) {
 		spec.MaxWait, spec.Lanes = batchWait, lanes*len(names)
 	}
 	e, err := resident.Get(spec)

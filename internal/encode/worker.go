@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"sower/gpu"
 	"sower/gpu/resident"
 	"sower/internal/blob"
 	"sower/internal/pixels"
@@ -139,7 +140,7 @@ func (w *Worker) bill() {
 	s := w.engine.Stats()
 	busy := int64(s.Busy)
 	w.run.Add(progress.Encode, time.Duration(busy-w.billed.Swap(busy)))
-	if onGPU(w.cfg.Device) {
+	if gpu.OnGPU(w.cfg.Device) {
 		used := s.Busy - w.before.Busy
 		w.run.SetEngine(progress.Engine{Busy: used, Idle: max(0, time.Since(w.began)-used), Images: s.Images - w.before.Images, Batches: s.Batches - w.before.Batches,
 			Room: s.Room - w.before.Room})
