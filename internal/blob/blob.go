@@ -1,5 +1,5 @@
 // Package blob is the one door through which data files are read and written. A Bucket is a root (a local folder, an
-// in-memory store, later an object store) with objects below it; writes appear whole at Commit or not at all, which is
+// in-memory store, a bucket of an object store) with objects below it; writes appear whole at Commit or not at all, which is
 // what resume and exactly-once output rest on.
 package blob
 

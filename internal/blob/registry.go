@@ -51,8 +51,21 @@ func SplitScheme(url string) (scheme, rest string) {
 	return strings.ToLower(scheme), rest
 }
 
-// OpenBucket opens a root: a local folder (a path, or file:///path), mem://name for a store of this process, or whatever
-// other scheme has a registered driver. The folder need not exist yet: the first Create makes it.
+// SplitBucket cuts the URL of a folder of an object store; folder is "" or ends in a slash.
+func SplitBucket(url string) (bucket, folder string, err error) {
+	scheme, rest := SplitScheme(url)
+	bucket, folder, _ = strings.Cut(strings.TrimRight(rest, "/"), "/")
+	if bucket == "" {
+		return "", "", fmt.Errorf("want %s://bucket or %[1]s://bucket/folder", scheme)
+	}
+	if folder == "" {
+		return bucket, "", nil
+	}
+	return bucket, folder + "/", CheckName(folder)
+}
+
+// OpenBucket opens a root: a local folder (a path, or file:///path), mem://name for a store of this process, gs://bucket/folder, s3://bucket/folder,
+// or whatever other scheme has a registered driver. The folder need not exist yet: the first Create makes it.
 func OpenBucket(ctx context.Context, url string) (*Bucket, error) {
 	if url == "" {
 		return nil, errors.New(`blob: open bucket: empty path (the working folder is ".")`)

@@ -31,7 +31,7 @@ func (b *Bucket) Walk(ctx context.Context, prefix string, enter func(folder stri
 				if refused != "" && strings.HasPrefix(i.Name, refused) {
 					continue
 				}
-				if refused = refusedFolder(i.Name, prefix, enter); refused != "" {
+				if refused = RefusedFolder(i.Name, prefix, enter); refused != "" {
 					continue
 				}
 			}
@@ -42,8 +42,8 @@ func (b *Bucket) Walk(ctx context.Context, prefix string, enter func(folder stri
 	}
 }
 
-// refusedFolder is the outermost folder on the way to name that lies below prefix and that enter refuses, or "".
-func refusedFolder(name, prefix string, enter func(string) bool) string {
+// RefusedFolder is the outermost folder on the way to name that lies below prefix and that enter refuses, or "".
+func RefusedFolder(name, prefix string, enter func(string) bool) string {
 	for i := range len(name) {
 		if name[i] == '/' && i+1 > len(prefix) && !enter(name[:i+1]) {
 			return name[:i+1]

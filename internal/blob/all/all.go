@@ -3,5 +3,7 @@ package all
 
 import (
 	_ "sower/internal/blob/fileblob"
+	_ "sower/internal/blob/gcsblob"
 	_ "sower/internal/blob/memblob"
+	_ "sower/internal/blob/s3blob"
 )

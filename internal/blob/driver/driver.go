@@ -4,6 +4,7 @@ package driver
 
 import (
 	"context"
+	"errors"
 	"io"
 	"iter"
 	"time"
@@ -36,6 +37,12 @@ type Bucket interface {
 	Close() error
 }
 
+// ErrReplaced marks reads of an object that was replaced or deleted after it was opened, where the store keeps no old ones.
+var ErrReplaced = errors.New("the object was replaced or deleted while it was read")
+
+// ErrConflict marks commits under a name that another writer gave other bytes between Create and Commit.
+var ErrConflict = errors.New("another writer put other bytes there meanwhile")
+
 // Walker is an extra of drivers with real folders: List that leaves out the folders that enter refuses, without reading
 // them. enter gets the folder's name with a slash at its end, and only for folders longer than prefix.
 type Walker interface {
@@ -43,18 +50,26 @@ type Walker interface {
 }
 
 // Reader gives ranged reads of one object. ReadAt may be called from several goroutines; a range that passes the end
-// gives what there is and io.EOF. Size is that of the opened object, which stays readable when it is replaced.
+// gives what there is and io.EOF. Size is that of the opened object. When it is replaced, its bytes stay readable, except that
+// object stores do so for small ones alone and give ErrReplaced for others; new bytes are never mixed in.
 type Reader interface {
 	io.ReaderAt
 	io.Closer
 	Size() int64
 }
 
+// Summed is an extra of readers whose store has a checksum of the whole object.
+type Summed interface {
+	// CRC32C is the CRC-32C (Castagnoli) of the object; false where the store has none of this one.
+	CRC32C() (uint32, bool)
+}
+
 // Writer is an upload in progress. Exactly one of Commit and Abort ends it; Abort after Commit is a no-op, so
 // "defer w.Abort()" is the idiom.
 type Writer interface {
 	io.Writer
-	// Commit makes the object visible under its name, whole and durable, replacing any older one atomically.
+	// Commit makes the object visible under its name, whole and durable, replacing any older one atomically. Object stores
+	// replace what was there at Create, and give ErrConflict if that is something else by now and not the same bytes.
 	Commit() error
 	Abort() error
 }

@@ -15,11 +15,15 @@ import (
 	"testing"
 
 	"sower/internal/blob"
+	"sower/internal/blob/driver"
 )
 
 // Harness makes what the suite needs. Open returns a fresh, empty bucket each time it is called.
 type Harness struct {
 	Open func(t *testing.T) *blob.Bucket
+	// Conditional drivers replace only what was there at Create: of writers that race with different bytes some get
+	// driver.ErrConflict. Of the others the last one wins.
+	Conditional bool
 }
 
 // Run runs the suite.
@@ -42,7 +46,8 @@ func Run(t *testing.T, h Harness) {
 		{"NotExist", testNotExist},
 		{"UnsafeNames", testUnsafeNames},
 		{"OddNames", testOddNames},
-		{"ConcurrentWriters", testConcurrentWriters},
+		{"ConcurrentWriters", func(t *testing.T, b *blob.Bucket) { testConcurrentWriters(t, b, h.Conditional) }},
+		{"Conflict", func(t *testing.T, b *blob.Bucket) { testConflict(t, b, h.Conditional) }},
 		{"Sweep", testSweep},
 		{"BigObject", testBigObject},
 		{"EmptyObject", testEmptyObject},
@@ -381,12 +386,12 @@ func testOddNames(t *testing.T, b *blob.Bucket) {
 }
 
 // testConcurrentWriters lets writers of one name and of many race: the shared name ends as one of them, whole.
-func testConcurrentWriters(t *testing.T, b *blob.Bucket) {
+func testConcurrentWriters(t *testing.T, b *blob.Bucket, conditional bool) {
 	var wg sync.WaitGroup
 	for g := range 16 {
 		wg.Go(func() {
 			p := bytes.Repeat([]byte{byte('a' + g)}, 10000+g)
-			if err := b.WriteAll(t.Context(), "deep/er/shared", p); err != nil {
+			if err := b.WriteAll(t.Context(), "deep/er/shared", p); err != nil && !(conditional && errors.Is(err, driver.ErrConflict)) {
 				t.Error(err)
 			}
 			if err := b.WriteAll(t.Context(), fmt.Sprintf("deep/%02d/own", g), p); err != nil {
@@ -401,6 +406,44 @@ func testConcurrentWriters(t *testing.T, b *blob.Bucket) {
 	p, err := b.ReadAll(t.Context(), "deep/er/shared", 1<<20)
 	if err != nil || len(p) != 10000+int(p[0]-'a') || len(bytes.Trim(p, string(p[:1]))) != 0 {
 		t.Errorf("shared object: %d bytes, %v; not the whole of one writer", len(p), err)
+	}
+}
+
+// testConflict lets a second writer commit while a first one is at work: equal bytes are no conflict.
+func testConflict(t *testing.T, b *blob.Bucket, conditional bool) {
+	for _, c := range []struct {
+		name, before, first, second string
+		conflict                    bool
+	}{
+		{"new", "", "one", "two", true}, {"new-equal", "", "one", "one", false}, {"old", "zero", "one", "two", true},
+		{"old-equal", "zero", "one", "one", false}, {"new-empty", "", "", "two", true}, {"same-length", "zero", "abc", "abd", true},
+	} {
+		if c.before != "" {
+			if err := b.WriteAll(t.Context(), c.name, []byte(c.before)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w, err := b.Create(t.Context(), c.name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Write([]byte(c.first))
+		if err := b.WriteAll(t.Context(), c.name, []byte(c.second)); err != nil {
+			t.Fatal(err)
+		}
+		err = w.Commit()
+		want := c.first
+		if conditional && c.conflict {
+			want = c.second
+			if !errors.Is(err, driver.ErrConflict) {
+				t.Errorf("%s: got %v, want ErrConflict", c.name, err)
+			}
+		} else if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if p, err := b.ReadAll(t.Context(), c.name, 100); string(p) != want || err != nil {
+			t.Errorf("%s: got %q, %v, want %q", c.name, p, err, want)
+		}
 	}
 }
 

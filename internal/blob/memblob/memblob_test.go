@@ -1,6 +1,8 @@
 package memblob_test
 
 import (
+	"fmt"
+	"sync/atomic"
 	"testing"
 
 	"sower/internal/blob"
@@ -12,9 +14,12 @@ func TestConformance(t *testing.T) {
 	drivertest.Run(t, drivertest.Harness{Open: func(*testing.T) *blob.Bucket { return memblob.New() }})
 }
 
+// runs tells apart the stores of several runs of a test, which the process keeps.
+var runs atomic.Int64
+
 func TestConformanceInFolder(t *testing.T) {
 	drivertest.Run(t, drivertest.Harness{Open: func(t *testing.T) *blob.Bucket {
-		b, err := blob.OpenBucket(t.Context(), "mem://"+t.Name()[len("TestConformanceInFolder/"):]+"/some/folder")
+		b, err := blob.OpenBucket(t.Context(), fmt.Sprintf("mem://%s-%d/some/folder", t.Name()[len("TestConformanceInFolder/"):], runs.Add(1)))
 		if err != nil {
 			t.Fatal(err)
 		}
