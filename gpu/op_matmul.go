@@ -124,6 +124,9 @@ func (p *Pass) LinearAdd(x, w, bias, residual *Tensor) *Tensor {
 }
 
 func (p *Pass) fused(x, w, bias *Tensor, f driver.Func, apply bool, residual *Tensor) *Tensor {
+	if p.dense != nil && p.err == nil && !w.Packed() && w.rank == 2 {
+		return p.trainedLayer(x, w, bias, f, apply, residual)
+	}
 	if p.linear == nil || p.err != nil || !w.Packed() || apply && p.training() {
 		return p.composed(x, w, bias, f, apply, residual)
 	}
@@ -153,6 +156,54 @@ func (p *Pass) fused(x, w, bias *Tensor, f driver.Func, apply bool, residual *Te
 	if p.tracks(y, x, bias, residual) {
 		p.note("linear", y, func(dy *Tensor) error {
 			return errors.Join(p.matMulInput(x, dy, w), p.sumRows(bias, dy), p.hand(residual, y, dy, true))
+		})
+	}
+	return y
+}
+
+// trainedLayer is fused for a weight that is not packed: in one operation forward, and with the gradient of f in place.
+func (p *Pass) trainedLayer(x, w, bias *Tensor, f driver.Func, apply bool, residual *Tensor) *Tensor {
+	if !p.want("linear", F32, x, w) || bias != nil && !p.want("linear", F32, bias) || residual != nil && !p.want("linear", F32, residual) {
+		return placeholder
+	}
+	var dims [maxRank]int
+	shape := dims[:copy(dims[:], x.Shape())]
+	m, n, k := x.rows(), w.Dim(0), x.cols()
+	shape[len(shape)-1] = n
+	if w.cols() != k || bias != nil && bias.Len() != n || residual != nil && residual.Len() != m*n {
+		return p.composed(x, w, bias, f, apply, residual) // which says what is wrong
+	}
+	y := p.alloc("linear", F32, shape...)
+	if p.err != nil {
+		return placeholder
+	}
+	args := driver.DenseArgs{Y: y.view(), X: x.view(), W: w.view(), M: m, N: n, K: k, F: f, Apply: apply}
+	if bias != nil {
+		args.Bias = bias.view()
+	}
+	if residual != nil {
+		args.Residual = residual.view()
+	}
+	tracked := p.tracks(y, x, w, bias, residual)
+	var pre *Tensor
+	if tracked && apply {
+		if pre = p.alloc("linear", F32, shape...); p.err != nil {
+			return placeholder
+		}
+		args.Pre = pre.view()
+	}
+	p.fail("linear", p.dense.Dense(args), x, w)
+	if tracked {
+		op := driver.BatchMatMul{Batch: 1, Heads: 1, M: m, N: n, K: k, TransposeB: true, A: driver.Strided{Buf: x.buf, Off: x.off, Row: k},
+			B: driver.Strided{Buf: w.buf, Off: w.off, Row: k}, C: driver.Strided{Buf: y.buf, Off: y.off, Row: n}}
+		p.note("linear", y, func(dy *Tensor) error {
+			if pre != nil {
+				if err := p.stream.ApplyGrad(f, dy.view(), dy.view(), pre.view()); err != nil {
+					return err
+				}
+				p.release(pre)
+			}
+			return errors.Join(p.matMulGrad(op, x, w, dy), p.sumRows(bias, dy), p.hand(residual, y, dy, true))
 		})
 	}
 	return y

@@ -51,6 +51,15 @@ func (p *Pass) Bytes(src []byte, shape ...int) *Tensor {
 	return t
 }
 
+// Floats brings host values into the pass as an F32 tensor.
+func (p *Pass) Floats(src []float32, shape ...int) *Tensor {
+	t := p.alloc("floats", F32, shape...)
+	if v, ok := p.whole("floats", t, F32, len(src)); ok {
+		p.fail("floats", p.stream.WriteF32(v, src))
+	}
+	return t
+}
+
 // IDs brings host ids into the pass as an I32 tensor.
 func (p *Pass) IDs(src []int32, shape ...int) *Tensor {
 	t := p.alloc("ids", I32, shape...)

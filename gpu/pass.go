@@ -26,6 +26,7 @@ type Pass struct {
 	dev    *Device
 	stream driver.Stream
 	linear driver.Linear // nil if the stream cannot, or must not, fuse
+	dense  driver.Dense  // so, too
 	fuse   bool          // attention, too
 	err    error
 	closed bool
@@ -81,6 +82,7 @@ func (d *Device) NewPass(mode Mode) *Pass {
 	}
 	if !d.composed {
 		p.linear, _ = p.stream.(driver.Linear)
+		p.dense, _ = p.stream.(driver.Dense)
 		p.fuse = true
 	}
 	return p

@@ -94,11 +94,21 @@ type profiledFused struct {
 	linear driver.Linear
 }
 
+// profiledDense is one of a stream that has layers in training, too.
+type profiledDense struct {
+	profiledFused
+	dense driver.Dense
+}
+
 func (p *Profile) stream(s driver.Stream) driver.Stream {
 	_, later := s.(driver.Graphs)
 	one := profiled{Stream: s, profile: p, later: later}
 	if linear, ok := s.(driver.Linear); ok {
-		return &profiledFused{one, linear}
+		fused := profiledFused{one, linear}
+		if dense, ok := s.(driver.Dense); ok {
+			return &profiledDense{fused, dense}
+		}
+		return &fused
 	}
 	return &one
 }

@@ -33,6 +33,11 @@ func (s *profiled) MatMulInput(dx, dy driver.View, stride, m int, w driver.Matri
 	return s.Stream.MatMulInput(dx, dy, stride, m, w, accumulate)
 }
 
+func (s *profiledDense) Dense(a driver.DenseArgs) error {
+	defer s.since("layer in training", time.Now(), a.M*a.N*a.K)
+	return s.dense.Dense(a)
+}
+
 func (s *profiled) RMSNormGrad(dx, dweight, dy, x, weight driver.View, cols int, eps float32) error {
 	defer s.since("rms norm, gradient", time.Now(), 0)
 	return s.Stream.RMSNormGrad(dx, dweight, dy, x, weight, cols, eps)
@@ -41,6 +46,21 @@ func (s *profiled) RMSNormGrad(dx, dweight, dy, x, weight driver.View, cols int,
 func (s *profiled) LayerNormGrad(dx, dweight, dbias, dy, x, weight driver.View, cols int, eps float32) error {
 	defer s.since("layer norm, gradient", time.Now(), 0)
 	return s.Stream.LayerNormGrad(dx, dweight, dbias, dy, x, weight, cols, eps)
+}
+
+func (s *profiled) ApplyGrad(f driver.Func, dx, dy, x driver.View) error {
+	defer s.since(f.String()+", gradient", time.Now(), 0)
+	return s.Stream.ApplyGrad(f, dx, dy, x)
+}
+
+func (s *profiled) SumRows(y, x driver.View, cols int) error {
+	defer s.since("sum of rows", time.Now(), 0)
+	return s.Stream.SumRows(y, x, cols)
+}
+
+func (s *profiled) AddRows(y, x, to, from driver.View, cols int) error {
+	defer s.since("add rows", time.Now(), 0)
+	return s.Stream.AddRows(y, x, to, from, cols)
 }
 
 func (s *profiled) GateGrad(dg, du, dy, g, u driver.View) error {

@@ -117,6 +117,9 @@ func (p *Pass) hand(t, y, dy *Tensor, last bool) error {
 		t.grad, y.grad = g, nil
 		return nil
 	}
+	if t.grad != nil {
+		return p.stream.Add(t.grad.view(), t.grad.view(), dy.view())
+	}
 	return p.give(t, func(dst driver.View) error { return p.stream.Copy(dst, dst.N, dy.view(), dst.N, 1, dst.N) })
 }
 
@@ -165,8 +168,22 @@ func (p *Pass) release(t *Tensor) {
 	}
 }
 
+// Pull adds dy to the gradient of y, for a loss with several terms whose gradients to intermediates are known: Backward then
+// starts from all of them. It does nothing to what leads back to no parameter.
+func (p *Pass) Pull(y, dy *Tensor) {
+	switch {
+	case p.err != nil || !y.needs:
+	case !p.training():
+		p.fail("pull", errors.New("the pass is for inference; begin it with gpu.Training"))
+	case !p.want("pull", F32, dy) || dy.Len() != y.Len():
+		p.fail("pull", fmt.Errorf("want a gradient %v", y.Shape()), y, dy)
+	default:
+		p.fail("pull", p.give(y, func(dst driver.View) error { return p.stream.Copy(dst, dst.N, dy.view(), dst.N, 1, dst.N) }))
+	}
+}
+
 // Backward computes the gradients of parameters: of the sum of y's elements, each times that of dy, or times 1 if dy is
-// nil. A pass does it once.
+// nil, and of what Pull named. A y of nil is what Pull named alone. A pass does it once.
 func (p *Pass) Backward(y, dy *Tensor) {
 	if p.err != nil {
 		return
@@ -175,6 +192,9 @@ func (p *Pass) Backward(y, dy *Tensor) {
 	case !p.training():
 		p.fail("backward", errors.New("the pass is for inference; begin it with gpu.Training"))
 		return
+	case y == nil:
+		p.replay()
+		return
 	case !y.needs:
 		p.fail("backward", errors.New("nothing that led to this tensor is a parameter"), y)
 		return
@@ -182,19 +202,18 @@ func (p *Pass) Backward(y, dy *Tensor) {
 		p.fail("backward", fmt.Errorf("want a gradient %v", y.Shape()), y, dy)
 		return
 	}
-	y.grad = p.alloc("backward", F32, y.Shape()...)
-	if p.err != nil {
-		return
-	}
-	if dy != nil {
-		p.fail("backward", p.stream.Copy(y.grad.view(), y.Len(), dy.view(), y.Len(), 1, y.Len()))
-	} else {
+	if dy == nil {
 		ones := make([]float32, y.Len())
 		for i := range ones {
 			ones[i] = 1
 		}
-		p.WriteF32(y.grad, 0, ones)
+		dy = p.alloc("backward", F32, y.Shape()...)
+		if p.err != nil {
+			return
+		}
+		p.WriteF32(dy, 0, ones)
 	}
+	p.Pull(y, dy)
 	p.replay()
 }
 
@@ -212,6 +231,20 @@ func (p *Pass) ZeroGrad(t *Tensor) {
 	if p.err == nil && t.parameter {
 		p.WriteF32(t.grad, 0, make([]float32, t.Len()))
 	}
+}
+
+// Constant returns the result of what leads to no parameter, or must not: nothing of it is noted, and memory that was needed on
+// the way is used again.
+func (p *Pass) Constant(make func() *Tensor) *Tensor {
+	start, silent := p.serial, p.silent
+	p.silent = true
+	y := make()
+	p.silent = silent
+	if p.err != nil {
+		return placeholder
+	}
+	p.keep(start, y)
+	return y
 }
 
 // checkpoint runs a step without notes and gives its memory back, save the result; Backward runs the step again, with

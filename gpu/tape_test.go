@@ -91,6 +91,11 @@ func gradientCases(t testing.TB) []gradientCase {
 		one("Softmax", seq, func(p P, x *gpu.Tensor) *gpu.Tensor { return p.Softmax(x, 0.7, gpu.Full) }),
 		one("Softmax, causal", []int{b, n, n}, func(p P, x *gpu.Tensor) *gpu.Tensor { return p.Softmax(x, 0.7, gpu.Causal) }),
 		one("Reshape", seq, func(p P, x *gpu.Tensor) *gpu.Tensor { return p.Add(p.Reshape(x, b*n, c), p.Reshape(p.Tanh(x), b*n, c)) }),
+		{name: "Rows and Stack", shapes: [][]int{seq, {3, c}}, run: func(p P, _ D, x X) *gpu.Tensor {
+			return p.Stack(p.Rows(x[0], 4, 5), p.Tanh(x[1]), p.Rows(p.Tanh(x[0]), 0, 14), p.Rows(x[0], 6, 1))
+		}},
+		{name: "Mix", shapes: [][]int{{5, n}, seq}, run: func(p P, _ D, x X) *gpu.Tensor { return p.Mix(x[0], x[1]) }},
+		{name: "Mix, used twice", shapes: [][]int{{n, n}, seq}, run: func(p P, _ D, x X) *gpu.Tensor { return p.Mix(x[0], p.Mix(x[0], x[1])) }},
 		one("Repeat", []int{n, c}, func(p P, x *gpu.Tensor) *gpu.Tensor { return p.Tanh(p.Repeat(x, 3)) }),
 		{name: "Prepend", shapes: [][]int{{c}, seq}, run: func(p P, _ D, x X) *gpu.Tensor { return p.Prepend(x[0], x[1]) }},
 		{name: "LayerNorm", shapes: [][]int{seq, {c}, {c}}, run: func(p P, _ D, x X) *gpu.Tensor { return p.LayerNorm(x[0], x[1], x[2], 1e-5) }},
@@ -104,6 +109,11 @@ func gradientCases(t testing.TB) []gradientCase {
 			return p.LinearAdd(x[0], weight(dev, 40, c), x[1], x[2])
 		}},
 		{name: "LinearGELU", shapes: [][]int{seq, {40}}, run: func(p P, dev D, x X) *gpu.Tensor { return p.LinearGELU(x[0], weight(dev, 40, c), x[1]) }},
+		{name: "Linear, trained", shapes: [][]int{seq, {40, c}, {40}, {b, n, 40}}, run: func(p P, _ D, x X) *gpu.Tensor { return p.LinearAdd(x[0], x[1], x[2], x[3]) }},
+		{name: "LinearGELU, trained", shapes: [][]int{seq, {40, c}, {40}}, run: func(p P, _ D, x X) *gpu.Tensor { return p.LinearGELU(x[0], x[1], x[2]) }},
+		{name: "LinearTanh, trained, twice", shapes: [][]int{{90, 24}, {40, 24}, {5, 40}}, run: func(p P, _ D, x X) *gpu.Tensor {
+			return p.LinearTanh(p.LinearTanh(x[0], x[1], nil), x[2], nil)
+		}},
 		{name: "a wide Linear, used twice", shapes: [][]int{seq}, run: func(p P, dev D, x X) *gpu.Tensor {
 			h := p.Tanh(x[0])
 			return p.Add(p.Linear(h, weight(dev, 333, c), nil), p.Linear(x[0], weight(dev, 333, c), nil))

@@ -3,6 +3,7 @@ package schemas
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"sort"
 )
 
@@ -107,6 +108,46 @@ func (c *Counts) Add(other Counts) {
 	}
 }
 
+// Subtract takes other, which c includes, out of c.
+func (c *Counts) Subtract(other Counts) error {
+	less := Counts{In: -other.In, Encoded: -other.Encoded, Split: -other.Split, Truncated: -other.Truncated, Rejected: negative(other.Rejected)}
+	if d := other.Documents; d != nil {
+		less.Documents = &DocumentCounts{In: -d.In, Written: -d.Written, Incomplete: -d.Incomplete, Rejected: negative(d.Rejected)}
+	}
+	sum := Counts{Rejected: map[string]int64{}}
+	sum.Add(*c)
+	sum.Add(less)
+	none := func(_ string, n int64) bool { return n == 0 } // as if the reason had never come up
+	maps.DeleteFunc(sum.Rejected, none)
+	below := sum.In < 0 || sum.Encoded < 0 || anyBelow(sum.Rejected)
+	if d := sum.Documents; d != nil {
+		maps.DeleteFunc(d.Rejected, none)
+		below = below || d.In < 0 || d.Written < 0 || d.Incomplete < 0 || anyBelow(d.Rejected)
+	}
+	if below {
+		return fmt.Errorf("schemas: counts %+v do not include %+v", *c, other)
+	}
+	*c = sum
+	return nil
+}
+
+func negative(m map[string]int64) map[string]int64 {
+	out := map[string]int64{}
+	for k, v := range m {
+		out[k] = -v
+	}
+	return out
+}
+
+func anyBelow(m map[string]int64) bool {
+	for _, v := range m {
+		if v < 0 {
+			return true
+		}
+	}
+	return false
+}
+
 func (c *DocumentCounts) add(other DocumentCounts) {
 	c.In += other.In
 	c.Written += other.Written
@@ -135,9 +176,13 @@ type Manifest struct {
 	Model   string   `json:"model"`
 	Input   []string `json:"input"`
 	Command []string `json:"command"`
-	Runner  string   `json:"runner"`
+	// Settings are there in corpora of encode.
+	Settings *Settings `json:"settings,omitempty"`
+	Runner   string    `json:"runner"`
 	// Device is the GPU and the library of products of the launcher, which decide the last bits of 16-bit arithmetic; "" for a CPU.
 	Device string `json:"device,omitempty"`
+	// Reused counts the images whose codes a retry took from the corpus as it was, of those that it read again.
+	Reused int64 `json:"reused,omitempty"`
 	// Started and Finished are RFC 3339; Seconds is the wall time of the run that wrote the manifest, Resumed the number of
 	// units that earlier runs had committed.
 	Started  string  `json:"started"`
@@ -146,6 +191,16 @@ type Manifest struct {
 	Resumed  int     `json:"resumed"`
 	// Stages are the seconds of work by stage, summed over all workers.
 	Stages map[string]float64 `json:"stages,omitempty"`
+}
+
+// Settings are what a run of encode was told beside its identity: with both, retry reads the same input in the same cut. Local
+// paths are absolute.
+type Settings struct {
+	Input     []string `json:"input"`
+	Format    string   `json:"format,omitempty"` // "" was guessed
+	ImageRoot string   `json:"image_root,omitempty"`
+	UnitBytes int64    `json:"unit_bytes"`
+	Model     string   `json:"model"`
 }
 
 // Marshal gives the file's bytes.

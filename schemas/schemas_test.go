@@ -59,6 +59,24 @@ func TestCounts(t *testing.T) {
 	}
 }
 
+// TestSubtractUndoesAdd checks that taking a unit's counts out leaves those of the others, and that more than there is is refused.
+func TestSubtractUndoesAdd(t *testing.T) {
+	a := Counts{In: 5, Encoded: 3, Rejected: map[string]int64{"truncated": 2}, Documents: &DocumentCounts{In: 2, Written: 1, Incomplete: 1, Rejected: map[string]int64{"no_image": 1}}}
+	b := Counts{In: 4, Encoded: 1, Split: 1, Rejected: map[string]int64{"truncated": 1, "aspect": 2}, Documents: &DocumentCounts{In: 1, Written: 1, Rejected: map[string]int64{}}}
+	sum := Counts{}
+	sum.Add(a)
+	sum.Add(b)
+	if err := sum.Subtract(b); err != nil || !reflect.DeepEqual(sum, a) {
+		t.Errorf("%+v, %v, want %+v", sum, err, a)
+	}
+	for _, more := range []Counts{{In: 6}, {Encoded: 4}, {Rejected: map[string]int64{"aspect": 1}}, {Documents: &DocumentCounts{Written: 2}}} {
+		before := a
+		if err := before.Subtract(more); err == nil || !reflect.DeepEqual(before, a) {
+			t.Errorf("%+v was taken out of %+v: %+v", more, a, before)
+		}
+	}
+}
+
 func TestReasonsAreAllListed(t *testing.T) {
 	seen := map[Reason]bool{}
 	for _, r := range Reasons {

@@ -49,6 +49,46 @@ type EmbeddingRow struct {
 	Embedding []float32 `parquet:"embedding,list"`
 }
 
+// TeacherRow is what train-tokenizer reads of a table of image embeddings: an EmbeddingRow, or what another program made of PreparedRows.
+type TeacherRow struct {
+	Source    string    `parquet:"source"`
+	Row       int64     `parquet:"row"`
+	Embedding []float32 `parquet:"embedding,list"`
+}
+
+// PreparedRow is one row that train-tokenizer prepares: a small picture and its caption.
+type PreparedRow struct {
+	Key    string  `parquet:"key"`
+	Source string  `parquet:"source,dict"`
+	Row    int64   `parquet:"row,delta"`
+	Text   *string `parquet:"text,optional"`
+	// RGB is the picture's bytes, [S S 3]; S is the identity's image size.
+	RGB []byte `parquet:"rgb"`
+}
+
+// EvaluationRow is one row that evaluate writes: what a tokenizer makes of a pair.
+type EvaluationRow struct {
+	Key    string  `parquet:"key"`
+	Source string  `parquet:"source,dict"`
+	Row    int64   `parquet:"row,delta"`
+	Text   *string `parquet:"text,optional"`
+	// Words are the caption's tokens without the special ones.
+	Words []int32  `parquet:"words,list"`
+	Codes []uint16 `parquet:"codes,list,dict"`
+	// Image and Decoded are unit vectors after the first 1, 2, 4, 8, 16, 24 and all codes, one behind the other: of the causal embedding, and
+	// of what the codes alone give back. TextVector is the caption's.
+	Image      []float32 `parquet:"image,list"`
+	Decoded    []float32 `parquet:"decoded,list"`
+	TextVector []float32 `parquet:"text_vector,list"`
+	// Cosine is of the embeddings that the codes give back with the true ones, the mean over queries.
+	Cosine float64 `parquet:"cosine"`
+	// Of drawn pictures, from codes and from the vectors before they were quantized; null without a painter.
+	PSNR  *float64 `parquet:"psnr,optional"`
+	SSIM  *float64 `parquet:"ssim,optional"`
+	PSNRz *float64 `parquet:"psnr_z,optional"`
+	SSIMz *float64 `parquet:"ssim_z,optional"`
+}
+
 // PlanRow is one row of the plan: a range of one input file, and the unit it belongs to. Rows are sorted by unit and by
 // order within it.
 type PlanRow struct {
@@ -68,6 +108,31 @@ type PlanRow struct {
 	Rows  int64 `parquet:"rows"`
 	// Repeat is the how-manieth reading of the range this is (interleave's weights above 1); 0 is the first.
 	Repeat int32 `parquet:"repeat"`
+}
+
+// RetryRow is a unit that a retry does again. Rows are numbered from 0; they are the elements of its graph.
+type RetryRow struct {
+	Work int32 `parquet:"work,delta"`
+	Unit int32 `parquet:"unit"` // of the new plan
+	// Ranges are those of the unit, in order of the plan.
+	Ranges []RetryRange `parquet:"ranges,list"`
+	// Parts are the files of the corpus that hold rows of the unit, in order of unit and layout.
+	Parts []RetryPart `parquet:"parts,list"`
+	// Replaces is the unit of the corpus whose parts these take the place of, -1 where the whole corpus is cut anew.
+	Replaces int32 `parquet:"replaces"`
+}
+
+// RetryRange says what is done with a range: it is read, or its rows in the corpus are taken over.
+type RetryRange struct {
+	Read bool `parquet:"read"`
+	// End is the number of the row of the source before which the range ends, -1 at the end of the source.
+	End int64 `parquet:"end"`
+}
+
+// RetryPart is a file of a corpus that is read for its rows.
+type RetryPart struct {
+	Path   string `parquet:"path"`
+	SHA256 string `parquet:"sha256"`
 }
 
 // DocumentRow is one row of the document table: an input of several images or texts, in order. Its images stand in the code

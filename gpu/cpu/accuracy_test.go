@@ -3,6 +3,8 @@ package cpu
 import (
 	"math"
 	"testing"
+
+	"sower/gpu/driver"
 )
 
 // ulps is the distance of got from want in units of the last place of want.
@@ -98,5 +100,27 @@ func TestGateAccuracy(t *testing.T) {
 		if d := math.Abs(float64(dg[i]) - float64(wantG[i])); !(d <= 2e-6*math.Abs(float64(wantG[i]))+3e-7*math.Abs(float64(dy[i]*u[i]))) {
 			t.Fatalf("dg(%g) is %g, want %g", g[i], dg[i], wantG[i])
 		}
+	}
+}
+
+// TestGELUGradAccuracy compares the gradient of GELU with float64 over the range where it matters.
+func TestGELUGradAccuracy(t *testing.T) {
+	const n = 1<<18 + 3
+	x, dy, got := make([]float32, n), make([]float32, n), make([]float32, n)
+	for i := range x {
+		x[i], dy[i] = float32(-14+28*float64(i)/n), float32(math.Cos(float64(i)))
+	}
+	geluGradRow(got, dy, x)
+	worst := 0.0
+	for i, v := range x {
+		want := float64(dy[i]) * slope(driver.GELU, float64(v))
+		worst = max(worst, math.Abs(float64(got[i])-want)/max(math.Abs(want), math.Abs(float64(dy[i]))))
+	}
+	if !(worst <= 2e-7) {
+		t.Errorf("%.2g of the larger of gradient and result at worst", worst)
+	}
+	geluGradRow(got[:3], []float32{1, 1, 1}, []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))})
+	if got[0] == got[0] {
+		t.Errorf("of NaN: %v", got[0])
 	}
 }

@@ -94,11 +94,15 @@ type stream struct {
 	batch    batchTask
 	attend   attentionTask
 	rows     rowsTask
+	copies   copyTask
 	nearest  nearestTask
 	ranges   rangeTask
 	grads    attentionGradTask
 	input    inputTask
 	packed   []float32 // rows of x, packed for multiply
+	panels   panelsTask
+	panelled []float32 // the second factor of a wide product, packed
+	once     matrix    // of it
 	partial  []float32 // gradients of heads that share keys
 }
 

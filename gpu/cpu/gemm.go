@@ -121,35 +121,74 @@ func (t *packTask) run(w *worker) {
 // multiplyTask computes y = f(x·wᵀ + bias) + residual in blocks.
 type multiplyTask struct {
 	pieces
-	y, x           []float32 // x packed
+	y, x           []float32 // x packed, or nil: then a piece is a block of rows, of which it packs src
+	src            []float32
+	srcStride      int
 	stride         int       // elements from row to row of y
+	pre            []float32 // what f is applied to, rows as those of y, or nil
 	m, rows, cols  int       // rows and cols of a block
 	w              *matrix
 	bias, residual []float32 // nil if there is none
 	f              driver.Func
 	apply          bool
+	accumulate     bool
 }
 
 func (t *multiplyTask) run(w *worker) {
+	if t.src != nil {
+		t.runRows(w)
+		return
+	}
 	down := (t.m + t.rows - 1) / t.rows
 	for i, ok := t.take(); ok; i, ok = t.take() {
 		i0, j0 := i%down*t.rows, i/down*t.cols
 		i1, j1 := min(i0+t.rows, t.m), min(j0+t.cols, t.w.rows)
-		w.multiplyBlock(t.w.kernels, t.y, t.stride, t.x, i0, i1, t.w.panels, j0, j1, t.w.k, false)
-		if t.bias == nil && !t.apply && t.residual == nil {
-			continue
+		w.multiplyBlock(t.w.kernels, t.products(), t.stride, t.x, i0, i1, t.w.panels, j0, j1, t.w.k, t.accumulate)
+		t.finish(i0, i1, j0, j1)
+	}
+}
+
+// runRows packs a block of rows and multiplies it by all of w while both are in the cache.
+func (t *multiplyTask) runRows(w *worker) {
+	p := w.packer(t.w.kernels)
+	for i, ok := t.take(); ok; i, ok = t.take() {
+		i0 := i * t.rows
+		i1 := min(i0+t.rows, t.m)
+		packed := w.floats(t.rows * t.w.k)
+		p.rows(packed, t.src[i0*t.srcStride:], t.srcStride, i1-i0, t.w.cols)
+		for j0 := 0; j0 < t.w.rows; j0 += t.cols {
+			j1 := min(j0+t.cols, t.w.rows)
+			w.multiplyBlock(t.w.kernels, t.products()[i0*t.stride:], t.stride, packed, 0, i1-i0, t.w.panels, j0, j1, t.w.k, t.accumulate)
+			t.finish(i0, i1, j0, j1)
 		}
-		for r := i0; r < i1; r++ { // while the block is in the cache
-			row := t.y[r*t.stride+j0 : r*t.stride+j1]
-			if t.bias != nil {
-				addRow(row, row, t.bias[j0:j1])
-			}
-			if t.apply {
-				applyRow(t.f, row, row)
-			}
-			if t.residual != nil {
-				addRow(row, row, t.residual[r*t.w.rows+j0:r*t.w.rows+j1])
-			}
+	}
+}
+
+// products is where x·wᵀ goes.
+func (t *multiplyTask) products() []float32 {
+	if t.pre != nil {
+		return t.pre
+	}
+	return t.y
+}
+
+// finish does what follows the products of a block, while it is in the cache.
+func (t *multiplyTask) finish(i0, i1, j0, j1 int) {
+	if t.bias == nil && !t.apply && t.residual == nil {
+		return
+	}
+	sums := t.products()
+	for r := i0; r < i1; r++ {
+		from, to := r*t.stride+j0, r*t.stride+j1
+		row, y := sums[from:to], t.y[from:to]
+		if t.bias != nil {
+			addRow(row, row, t.bias[j0:j1])
+		}
+		if t.apply {
+			applyRow(t.f, y, row)
+		}
+		if t.residual != nil {
+			addRow(y, y, t.residual[r*t.w.rows+j0:r*t.w.rows+j1])
 		}
 	}
 }
@@ -203,6 +242,7 @@ func (s *stream) linear(y driver.View, stride int, x driver.View, m int, weight 
 type batchTask struct {
 	pieces
 	rows int // of a block
+	part int // 0, or the steps of k that a matrix of the batch has of one long product
 	*kernels
 	driver.BatchMatMul
 }
@@ -211,19 +251,24 @@ func (t *batchTask) run(w *worker) {
 	across, down := (t.N+colBlock-1)/colBlock, (t.M+t.rows-1)/t.rows
 	steps, p := t.steps(t.K), w.packer(t.kernels)
 	for i, ok := t.take(); ok; i, ok = t.take() {
-		matrix, part := i/(across*down), i%(across*down)
-		batch, head, first, j0 := matrix/t.Heads, matrix%t.Heads, part/across*t.rows, part%across*colBlock
+		matrix, block := i/(across*down), i%(across*down)
+		batch, head, first, j0 := matrix/t.Heads, matrix%t.Heads, block/across*t.rows, block%across*colBlock
 		n, last := min(colBlock, t.N-j0), min(first+t.rows, t.M)
 		a, b, c := strided(t.A, batch, head), strided(t.B, batch, head), strided(t.C, batch, head)
+		k := t.K
+		if t.part > 0 {
+			k = min(t.part, t.K-batch*t.part)
+			steps = t.steps(k)
+		}
 		scratch := w.floats((roundUp(n, t.width) + rowBlock) * steps)
 		panels, rows := scratch[:roundUp(n, t.width)*steps], scratch[roundUp(n, t.width)*steps:]
-		p.panels(panels, b, t.B.Row, j0, n, t.K, t.TransposeB)
+		p.panels(panels, b, t.B.Row, j0, n, k, t.TransposeB)
 		for i0 := first; i0 < last; i0 += rowBlock {
 			m := min(rowBlock, last-i0)
 			if t.TransposeA {
-				p.columnsAsRows(rows, a[i0:], t.A.Row, m, t.K)
+				p.columnsAsRows(rows, a[i0:], t.A.Row, m, k)
 			} else {
-				p.rows(rows, a[i0*t.A.Row:], t.A.Row, m, t.K)
+				p.rows(rows, a[i0*t.A.Row:], t.A.Row, m, k)
 			}
 			w.multiplyBlock(t.kernels, c[i0*t.C.Row+j0:], t.C.Row, rows, 0, m, panels, 0, n, steps, t.Accumulate)
 		}
@@ -235,6 +280,14 @@ func (s *stream) BatchMatMul(a driver.BatchMatMul) error {
 	t.kernels, t.BatchMatMul = s.kernels, a
 	if a.TransposeA || a.Accumulate {
 		t.kernels = s.exact
+	}
+	if n := parts(&a); n > 1 {
+		s.split(a, n)
+		return nil
+	}
+	if a.Batch*a.Heads == 1 && !a.TransposeA && a.M >= 2*rowBlock && a.M*a.N*a.K >= wide {
+		s.wideMatMul(a, t.kernels)
+		return nil
 	}
 	// Each piece packs what it multiplies, so rows are cut only where there would be too few pieces.
 	t.rows = roundUp(a.M, rowBlock)

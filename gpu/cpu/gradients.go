@@ -108,63 +108,86 @@ func (s *stream) SumRows(y, x driver.View, cols int) error {
 
 func (s *stream) ApplyGrad(f driver.Func, dx, dy, x driver.View) error {
 	to, from, in := floats(dx), floats(dy), floats(x)
-	s.chunks(len(to), func(i, end int) { applyGradPlain(f, to[i:end], from[i:end], in[i:end]) })
+	s.chunks(len(to), func(i, end int) {
+		applyGradRow(f, to[i:end], from[i:end], in[i:end])
+	})
 	return nil
 }
 
-// normGrad is the gradient of both norms: rows for dx, then, in order of rows, the parameters.
+func applyGradRow(f driver.Func, dx, dy, x []float32) {
+	switch f {
+	case driver.GELU:
+		geluGradRow(dx, dy, x)
+	case driver.Tanh:
+		tanhGradRow(dx, dy, x)
+	case driver.ReLU:
+		reluGradRow(dx, dy, x)
+	default:
+		applyGradPlain(f, dx, dy, x)
+	}
+}
+
+// tanhGradRow has the derivative 1 - tanh².
+func tanhGradRow(dx, dy, x []float32) {
+	var t [256]float32
+	for len(x) > 0 {
+		n := min(len(x), len(t))
+		tanhRow(t[:n], x[:n])
+		for i, v := range t[:n] {
+			dx[i] = float32(float64(dy[i]) * (1 - float64(v)*float64(v)))
+		}
+		dx, dy, x = dx[n:], dy[n:], x[n:]
+	}
+}
+
+// reluGradRow takes no branch, as signs follow no pattern: a float is more than 0 where its bits, as an integer, are.
+func reluGradRow(dx, dy, x []float32) {
+	dx, dy = dx[:len(x)], dy[:len(x)]
+	for i, v := range x {
+		b := int32(math.Float32bits(v))
+		dx[i] = math.Float32frombits(math.Float32bits(dy[i]) & uint32((-b&^b)>>31))
+	}
+}
+
+// normRows is how many rows' gradients to the weight are added up before they are added to one another: the sums depend on the number of
+// rows alone.
+const normRows = 64
+
+// normGrad is the gradient of both norms. Each chunk of rows sums up what it gives to the parameters; then the chunks are added in order.
 func (s *stream) normGrad(dx, dweight, dbias, dy, x, weight driver.View, cols int, eps float32, centered bool) {
 	to, from, in, w := floats(dx), floats(dy), floats(x), floats(weight)
 	rows := len(in) / cols
-	stats := s.self.floats(2 * rows)
-	s.each(rows, cols, func(_ *worker, r, end int) {
-		for ; r < end; r++ {
-			x := in[r*cols:][:cols]
-			mean, factor := 0.0, 0.0
-			if centered {
-				mean, factor = meanAndFactor(x, eps)
-			} else {
-				factor = rmsFactor(x, eps)
-			}
-			stats[2*r], stats[2*r+1] = float32(mean), float32(factor)
-			if dweight.Buf == nil { // to may be in place only where x is not needed again
-				normGradRow(to[r*cols:][:cols], from[r*cols:][:cols], x, w, mean, factor, centered)
-			}
-		}
-	})
-	if dweight.Buf == nil && dbias.Buf == nil {
-		return
+	chunks := (rows + normRows - 1) / normRows
+	if cap(s.partial) < 2*chunks*cols {
+		s.partial = aligned(2 * chunks * cols)
 	}
-	const strip = 64
-	s.each((cols+strip-1)/strip, strip*rows, func(_ *worker, a, b int) {
-		for r := range rows {
-			mean, factor := stats[2*r], stats[2*r+1]
-			for j := a * strip; j < min(b*strip, cols); j++ {
-				d := from[r*cols+j]
-				if dweight.Buf != nil {
-					floats(dweight)[j] += d * (in[r*cols+j] - mean) * factor
-				}
-				if dbias.Buf != nil {
-					floats(dbias)[j] += d
+	sums := s.partial[:2*chunks*cols] // [chunks][2][cols]
+	s.each(chunks, normRows*cols, func(_ *worker, c, end int) {
+		for ; c < end; c++ {
+			part := sums[2*c*cols:][:2*cols]
+			clear(part)
+			for r := c * normRows; r < min((c+1)*normRows, rows); r++ {
+				d, y, x := to[r*cols:][:cols], from[r*cols:][:cols], in[r*cols:][:cols]
+				switch {
+				case centered:
+					layerNormGradRow(d, y, x, w, part[:cols], part[cols:], eps)
+				case dweight.Buf != nil:
+					rmsNormGradRow(d, y, x, w, part[:cols], eps)
+				default:
+					rmsNormGradRow(d, y, x, w, nil, eps)
 				}
 			}
 		}
 	})
-	if dweight.Buf == nil {
-		return
-	}
-	s.each(rows, cols, func(_ *worker, r, end int) {
-		for ; r < end; r++ {
-			x := in[r*cols:][:cols]
-			mean, factor := 0.0, 0.0
-			if centered {
-				mean, factor = meanAndFactor(x, eps)
-			} else {
-				factor = rmsFactor(x, eps)
-			}
-			normGradRow(to[r*cols:][:cols], from[r*cols:][:cols], x, w, mean, factor, centered)
+	for i, view := range []driver.View{dweight, dbias} {
+		if view.Buf == nil {
+			continue
 		}
-	})
+		sum := floats(view)
+		for c := range chunks {
+			addRow(sum, sum, sums[(2*c+i)*cols:][:cols])
+		}
+	}
 }
 
 func (s *stream) LayerNormGrad(dx, dweight, dbias, dy, x, weight driver.View, cols int, eps float32) error {
@@ -236,9 +259,7 @@ func (s *stream) SumSquares(x driver.View) (float64, error) {
 	parts := make([]float64, (len(from)+chunk-1)/chunk)
 	s.each(len(parts), chunk, func(_ *worker, i, end int) {
 		for ; i < end; i++ {
-			for _, v := range from[i*chunk : min((i+1)*chunk, len(from))] {
-				parts[i] += float64(v) * float64(v)
-			}
+			parts[i] = sumSquares(from[i*chunk : min((i+1)*chunk, len(from))])
 		}
 	})
 	sum := 0.0
@@ -246,6 +267,21 @@ func (s *stream) SumSquares(x driver.View) (float64, error) {
 		sum += v
 	}
 	return sum, nil
+}
+
+// sumSquares keeps eight sums, so that additions do not wait for each other.
+func sumSquares(x []float32) float64 {
+	var sums [8]float64
+	for ; len(x) >= len(sums); x = x[len(sums):] {
+		for i := range sums {
+			v := float64(x[i])
+			sums[i] += v * v
+		}
+	}
+	for i, v := range x {
+		sums[i] += float64(v) * float64(v)
+	}
+	return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]))
 }
 
 func (s *stream) AdamW(a driver.AdamWArgs) error {

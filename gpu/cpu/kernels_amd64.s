@@ -4463,6 +4463,172 @@ DATA const_3f6bd657<>+24(SB)/4, $0x3f6bd657
 DATA const_3f6bd657<>+28(SB)/4, $0x3f6bd657
 GLOBL const_3f6bd657<>(SB), RODATA|NOPTR, $32
 
+// func geluGradAVX2(n int, dy *float32, x *float32, dx *float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·geluGradAVX2(SB), NOSPLIT, $0-32
+	MOVQ n+0(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ x+16(FP), DX
+	MOVQ dx+24(FP), BX
+	SUBQ $0x08, AX
+	JL   geluGradTail
+
+geluGrad:
+	VMOVUPS      (DX), Y0
+	VANDPS       const_7fffffff<>+0(SB), Y0, Y1
+	VCMPPS       $0x0e, const_41500000<>+0(SB), Y1, Y2
+	VMINPS       const_4151999a<>+0(SB), Y1, Y1
+	VMULPS       Y1, Y1, Y3
+	VMOVAPS      Y3, Y4
+	VFMSUB231PS  Y1, Y1, Y4
+	VMULPS       const_bf000000<>+0(SB), Y3, Y3
+	VCMPPS       $0x01, const_c2ae0000<>+0(SB), Y3, Y5
+	VMOVUPS      const_c2ae0000<>+0(SB), Y6
+	VMAXPS       Y3, Y6, Y3
+	VMULPS       const_3fb8aa3b<>+0(SB), Y3, Y6
+	VROUNDPS     $0x00, Y6, Y6
+	VMOVAPS      Y3, Y3
+	VFNMADD231PS const_3f317000<>+0(SB), Y6, Y3
+	VFNMADD231PS const_3805fdf4<>+0(SB), Y6, Y3
+	VMOVUPS      const_39509279<>+0(SB), Y7
+	VFMADD213PS  const_3ab6a192<>+0(SB), Y3, Y7
+	VFMADD213PS  const_3c088870<>+0(SB), Y3, Y7
+	VFMADD213PS  const_3d2aaa75<>+0(SB), Y3, Y7
+	VFMADD213PS  const_3e2aaaab<>+0(SB), Y3, Y7
+	VFMADD213PS  const_3f000000<>+0(SB), Y3, Y7
+	VMULPS       Y3, Y3, Y8
+	VFMADD213PS  Y3, Y8, Y7
+	VADDPS       const_3f800000<>+0(SB), Y7, Y7
+	VCVTPS2DQ    Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y7, Y7
+	VANDNPS      Y7, Y5, Y7
+	VMULPS       Y7, Y4, Y4
+	VFMADD231PS  const_bf000000<>+0(SB), Y4, Y7
+	VADDPS       const_40800000<>+0(SB), Y1, Y3
+	VMOVUPS      const_3f800000<>+0(SB), Y5
+	VDIVPS       Y3, Y5, Y4
+	VFNMADD231PS Y3, Y4, Y5
+	VSUBPS       const_40800000<>+0(SB), Y3, Y3
+	VSUBPS       Y3, Y1, Y3
+	VFNMADD231PS Y3, Y4, Y5
+	VMULPS       Y4, Y5, Y5
+	VMOVUPS      const_bfce2afe<>+0(SB), Y1
+	VFMADD231PS  const_4127157f<>+0(SB), Y4, Y1
+	VFMADD231PS  const_4127157f<>+0(SB), Y5, Y1
+	VADDPS       Y5, Y4, Y4
+	VMOVUPS      const_372e96a8<>+0(SB), Y3
+	VFMADD213PS  const_3862d802<>+0(SB), Y1, Y3
+	VFMADD213PS  const_b91a93fb<>+0(SB), Y1, Y3
+	VFMADD213PS  const_ba961714<>+0(SB), Y1, Y3
+	VFMADD213PS  const_3984d873<>+0(SB), Y1, Y3
+	VFMADD213PS  const_3cb94928<>+0(SB), Y1, Y3
+	VFMADD213PS  const_3de29bf6<>+0(SB), Y1, Y3
+	VFMADD213PS  const_3ea1da93<>+0(SB), Y1, Y3
+	VFMADD213PS  const_3f215e78<>+0(SB), Y1, Y3
+	VFMADD213PS  const_3f6bd657<>+0(SB), Y1, Y3
+	VMULPS       Y4, Y3, Y3
+	VMULPS       Y7, Y3, Y3
+	VANDNPS      Y3, Y2, Y3
+	VMOVUPS      const_3f800000<>+0(SB), Y1
+	VSUBPS       Y3, Y1, Y1
+	VBLENDVPS    Y0, Y3, Y1, Y1
+	VMULPS       const_3ecc422a<>+0(SB), Y7, Y7
+	VFMADD231PS  Y0, Y7, Y1
+	VMOVUPS      (CX), Y0
+	VMULPS       Y0, Y1, Y1
+	VMOVUPS      Y1, (BX)
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, DX
+	ADDQ         $0x20, BX
+	SUBQ         $0x08, AX
+	JGE          geluGrad
+
+geluGradTail:
+	ADDQ         $0x08, AX
+	JZ           geluGradDone
+	LEAQ         tail_mask<>+0(SB), SI
+	NEGQ         AX
+	VMOVUPS      32(SI)(AX*4), Y0
+	VMASKMOVPS   (DX), Y0, Y1
+	VANDPS       const_7fffffff<>+0(SB), Y1, Y2
+	VCMPPS       $0x0e, const_41500000<>+0(SB), Y2, Y3
+	VMINPS       const_4151999a<>+0(SB), Y2, Y2
+	VMULPS       Y2, Y2, Y4
+	VMOVAPS      Y4, Y5
+	VFMSUB231PS  Y2, Y2, Y5
+	VMULPS       const_bf000000<>+0(SB), Y4, Y4
+	VCMPPS       $0x01, const_c2ae0000<>+0(SB), Y4, Y6
+	VMOVUPS      const_c2ae0000<>+0(SB), Y7
+	VMAXPS       Y4, Y7, Y4
+	VMULPS       const_3fb8aa3b<>+0(SB), Y4, Y7
+	VROUNDPS     $0x00, Y7, Y7
+	VMOVAPS      Y4, Y4
+	VFNMADD231PS const_3f317000<>+0(SB), Y7, Y4
+	VFNMADD231PS const_3805fdf4<>+0(SB), Y7, Y4
+	VMOVUPS      const_39509279<>+0(SB), Y8
+	VFMADD213PS  const_3ab6a192<>+0(SB), Y4, Y8
+	VFMADD213PS  const_3c088870<>+0(SB), Y4, Y8
+	VFMADD213PS  const_3d2aaa75<>+0(SB), Y4, Y8
+	VFMADD213PS  const_3e2aaaab<>+0(SB), Y4, Y8
+	VFMADD213PS  const_3f000000<>+0(SB), Y4, Y8
+	VMULPS       Y4, Y4, Y9
+	VFMADD213PS  Y4, Y9, Y8
+	VADDPS       const_3f800000<>+0(SB), Y8, Y8
+	VCVTPS2DQ    Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y8, Y8
+	VANDNPS      Y8, Y6, Y8
+	VMULPS       Y8, Y5, Y5
+	VFMADD231PS  const_bf000000<>+0(SB), Y5, Y8
+	VADDPS       const_40800000<>+0(SB), Y2, Y4
+	VMOVUPS      const_3f800000<>+0(SB), Y6
+	VDIVPS       Y4, Y6, Y5
+	VFNMADD231PS Y4, Y5, Y6
+	VSUBPS       const_40800000<>+0(SB), Y4, Y4
+	VSUBPS       Y4, Y2, Y4
+	VFNMADD231PS Y4, Y5, Y6
+	VMULPS       Y5, Y6, Y6
+	VMOVUPS      const_bfce2afe<>+0(SB), Y2
+	VFMADD231PS  const_4127157f<>+0(SB), Y5, Y2
+	VFMADD231PS  const_4127157f<>+0(SB), Y6, Y2
+	VADDPS       Y6, Y5, Y5
+	VMOVUPS      const_372e96a8<>+0(SB), Y4
+	VFMADD213PS  const_3862d802<>+0(SB), Y2, Y4
+	VFMADD213PS  const_b91a93fb<>+0(SB), Y2, Y4
+	VFMADD213PS  const_ba961714<>+0(SB), Y2, Y4
+	VFMADD213PS  const_3984d873<>+0(SB), Y2, Y4
+	VFMADD213PS  const_3cb94928<>+0(SB), Y2, Y4
+	VFMADD213PS  const_3de29bf6<>+0(SB), Y2, Y4
+	VFMADD213PS  const_3ea1da93<>+0(SB), Y2, Y4
+	VFMADD213PS  const_3f215e78<>+0(SB), Y2, Y4
+	VFMADD213PS  const_3f6bd657<>+0(SB), Y2, Y4
+	VMULPS       Y5, Y4, Y4
+	VMULPS       Y8, Y4, Y4
+	VANDNPS      Y4, Y3, Y4
+	VMOVUPS      const_3f800000<>+0(SB), Y2
+	VSUBPS       Y4, Y2, Y2
+	VBLENDVPS    Y1, Y4, Y2, Y2
+	VMULPS       const_3ecc422a<>+0(SB), Y8, Y8
+	VFMADD231PS  Y1, Y8, Y2
+	VMASKMOVPS   (CX), Y0, Y1
+	VMULPS       Y1, Y2, Y2
+	VMASKMOVPS   Y2, Y0, (BX)
+
+geluGradDone:
+	VZEROUPPER
+	RET
+
+DATA const_3ecc422a<>+0(SB)/4, $0x3ecc422a
+DATA const_3ecc422a<>+4(SB)/4, $0x3ecc422a
+DATA const_3ecc422a<>+8(SB)/4, $0x3ecc422a
+DATA const_3ecc422a<>+12(SB)/4, $0x3ecc422a
+DATA const_3ecc422a<>+16(SB)/4, $0x3ecc422a
+DATA const_3ecc422a<>+20(SB)/4, $0x3ecc422a
+DATA const_3ecc422a<>+24(SB)/4, $0x3ecc422a
+DATA const_3ecc422a<>+28(SB)/4, $0x3ecc422a
+GLOBL const_3ecc422a<>(SB), RODATA|NOPTR, $32
+
 // func tanhAVX2(n int, x *float32, y *float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·tanhAVX2(SB), NOSPLIT, $0-24
@@ -4840,6 +5006,308 @@ applyTail:
 	VMASKMOVPS  Y3, Y0, (SI)
 
 applyDone:
+	VZEROUPPER
+	RET
+
+// func layerNormGradAVX2(n int, dy *float32, x *float32, weight *float32, dx *float32, dweight *float32, dbias *float32, eps float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·layerNormGradAVX2(SB), NOSPLIT, $0-60
+	MOVQ         n+0(FP), AX
+	MOVQ         dy+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         weight+24(FP), BX
+	MOVQ         dx+32(FP), SI
+	MOVQ         dweight+40(FP), DI
+	MOVQ         dbias+48(FP), R8
+	VXORPS       Y0, Y0, Y0
+	VCVTSI2SSQ   AX, X0, X0
+	VBROADCASTSS X0, Y0
+	VXORPS       Y1, Y1, Y1
+	MOVQ         DX, R9
+	MOVQ         AX, R10
+	SUBQ         $0x08, R10
+	JL           meanTail
+
+mean:
+	VMOVUPS (R9), Y2
+	VADDPS  Y2, Y1, Y1
+	ADDQ    $0x20, R9
+	SUBQ    $0x08, R10
+	JGE     mean
+
+meanTail:
+	ADDQ       $0x08, R10
+	JZ         meanDone
+	LEAQ       tail_mask<>+0(SB), R11
+	NEGQ       R10
+	VMOVUPS    32(R11)(R10*4), Y2
+	VMASKMOVPS (R9), Y2, Y2
+	VADDPS     Y2, Y1, Y1
+
+meanDone:
+	VPERM2F128 $0x01, Y1, Y1, Y2
+	VADDPS     Y2, Y1, Y1
+	VPERMILPS  $0x4e, Y1, Y2
+	VADDPS     Y2, Y1, Y1
+	VPERMILPS  $0xb1, Y1, Y2
+	VADDPS     Y2, Y1, Y1
+	VDIVPS     Y0, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	MOVQ       DX, R9
+	MOVQ       AX, R10
+	SUBQ       $0x08, R10
+	JL         varianceTail
+
+variance:
+	VMOVUPS     (R9), Y3
+	VSUBPS      Y1, Y3, Y3
+	VFMADD231PS Y3, Y3, Y2
+	ADDQ        $0x20, R9
+	SUBQ        $0x08, R10
+	JGE         variance
+
+varianceTail:
+	ADDQ        $0x08, R10
+	JZ          varianceDone
+	LEAQ        tail_mask<>+0(SB), R11
+	NEGQ        R10
+	VMOVUPS     32(R11)(R10*4), Y3
+	VMASKMOVPS  (R9), Y3, Y4
+	VSUBPS      Y1, Y4, Y4
+	VANDPS      Y3, Y4, Y4
+	VFMADD231PS Y4, Y4, Y2
+
+varianceDone:
+	VPERM2F128   $0x01, Y2, Y2, Y3
+	VADDPS       Y3, Y2, Y2
+	VPERMILPS    $0x4e, Y2, Y3
+	VADDPS       Y3, Y2, Y2
+	VPERMILPS    $0xb1, Y2, Y3
+	VADDPS       Y3, Y2, Y2
+	VDIVPS       Y0, Y2, Y2
+	VBROADCASTSS eps+56(FP), Y3
+	VADDPS       Y3, Y2, Y2
+	VSQRTPS      Y2, Y2
+	VMOVUPS      const_3f800000<>+0(SB), Y3
+	VDIVPS       Y2, Y3, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	MOVQ         DX, R9
+	MOVQ         CX, R10
+	MOVQ         BX, R11
+	MOVQ         AX, R12
+	SUBQ         $0x08, R12
+	JL           sumsTail
+
+sums:
+	VMOVUPS     (R9), Y5
+	VMOVUPS     (R10), Y6
+	VSUBPS      Y1, Y5, Y5
+	VMOVUPS     (R11), Y7
+	VMULPS      Y7, Y6, Y6
+	VADDPS      Y6, Y3, Y3
+	VFMADD231PS Y5, Y6, Y4
+	ADDQ        $0x20, R9
+	ADDQ        $0x20, R10
+	ADDQ        $0x20, R11
+	SUBQ        $0x08, R12
+	JGE         sums
+
+sumsTail:
+	ADDQ        $0x08, R12
+	JZ          sumsDone
+	LEAQ        tail_mask<>+0(SB), R13
+	NEGQ        R12
+	VMOVUPS     32(R13)(R12*4), Y5
+	VMASKMOVPS  (R9), Y5, Y6
+	VMASKMOVPS  (R10), Y5, Y7
+	VSUBPS      Y1, Y6, Y6
+	VMASKMOVPS  (R11), Y5, Y5
+	VMULPS      Y5, Y7, Y7
+	VADDPS      Y7, Y3, Y3
+	VFMADD231PS Y6, Y7, Y4
+
+sumsDone:
+	VPERM2F128 $0x01, Y3, Y3, Y5
+	VADDPS     Y5, Y3, Y3
+	VPERMILPS  $0x4e, Y3, Y5
+	VADDPS     Y5, Y3, Y3
+	VPERMILPS  $0xb1, Y3, Y5
+	VADDPS     Y5, Y3, Y3
+	VPERM2F128 $0x01, Y4, Y4, Y5
+	VADDPS     Y5, Y4, Y4
+	VPERMILPS  $0x4e, Y4, Y5
+	VADDPS     Y5, Y4, Y4
+	VPERMILPS  $0xb1, Y4, Y5
+	VADDPS     Y5, Y4, Y4
+	VDIVPS     Y0, Y3, Y3
+	VMULPS     Y2, Y4, Y4
+	VDIVPS     Y0, Y4, Y4
+	SUBQ       $0x08, AX
+	JL         gradientTail
+
+gradient:
+	VMOVUPS      (DX), Y0
+	VMOVUPS      (CX), Y5
+	VSUBPS       Y1, Y0, Y0
+	VMULPS       Y2, Y0, Y0
+	VMOVUPS      (R8), Y6
+	VADDPS       Y5, Y6, Y6
+	VMOVUPS      Y6, (R8)
+	VMOVUPS      (DI), Y6
+	VFMADD231PS  Y5, Y0, Y6
+	VMOVUPS      Y6, (DI)
+	VMOVUPS      (BX), Y6
+	VMULPS       Y6, Y5, Y5
+	VSUBPS       Y3, Y5, Y5
+	VFNMADD231PS Y0, Y4, Y5
+	VMULPS       Y2, Y5, Y5
+	VMOVUPS      Y5, (SI)
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, DX
+	ADDQ         $0x20, BX
+	ADDQ         $0x20, SI
+	ADDQ         $0x20, DI
+	ADDQ         $0x20, R8
+	SUBQ         $0x08, AX
+	JGE          gradient
+
+gradientTail:
+	ADDQ         $0x08, AX
+	JZ           gradientDone
+	LEAQ         tail_mask<>+0(SB), R9
+	NEGQ         AX
+	VMOVUPS      32(R9)(AX*4), Y0
+	VMASKMOVPS   (DX), Y0, Y5
+	VMASKMOVPS   (CX), Y0, Y6
+	VSUBPS       Y1, Y5, Y5
+	VMULPS       Y2, Y5, Y5
+	VMASKMOVPS   (R8), Y0, Y1
+	VADDPS       Y6, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (R8)
+	VMASKMOVPS   (DI), Y0, Y1
+	VFMADD231PS  Y6, Y5, Y1
+	VMASKMOVPS   Y1, Y0, (DI)
+	VMASKMOVPS   (BX), Y0, Y1
+	VMULPS       Y1, Y6, Y6
+	VSUBPS       Y3, Y6, Y6
+	VFNMADD231PS Y5, Y4, Y6
+	VMULPS       Y2, Y6, Y6
+	VMASKMOVPS   Y6, Y0, (SI)
+
+gradientDone:
+	VZEROUPPER
+	RET
+
+// func softmaxGradAVX2(n int, dy *float32, y *float32, dx *float32, scale float64)
+// Requires: AVX, FMA3
+TEXT ·softmaxGradAVX2(SB), NOSPLIT, $0-40
+	MOVQ         n+0(FP), AX
+	MOVQ         dy+8(FP), CX
+	MOVQ         y+16(FP), DX
+	MOVQ         dx+24(FP), BX
+	VBROADCASTSD scale+32(FP), Y0
+	VXORPD       Y1, Y1, Y1
+	VXORPD       Y2, Y2, Y2
+	MOVQ         CX, SI
+	MOVQ         DX, DI
+	MOVQ         AX, R8
+	SUBQ         $0x08, R8
+	JL           dotTail
+
+dot:
+	VMOVUPS      (SI), Y3
+	VEXTRACTF128 $0x01, Y3, X4
+	VCVTPS2PD    X3, Y3
+	VCVTPS2PD    X4, Y4
+	VMOVUPS      (DI), Y5
+	VEXTRACTF128 $0x01, Y5, X6
+	VCVTPS2PD    X5, Y5
+	VCVTPS2PD    X6, Y6
+	VFMADD231PD  Y5, Y3, Y1
+	VFMADD231PD  Y6, Y4, Y2
+	ADDQ         $0x20, SI
+	ADDQ         $0x20, DI
+	SUBQ         $0x08, R8
+	JGE          dot
+
+dotTail:
+	ADDQ         $0x08, R8
+	JZ           dotDone
+	LEAQ         tail_mask<>+0(SB), R9
+	NEGQ         R8
+	VMOVUPS      32(R9)(R8*4), Y3
+	VMASKMOVPS   (SI), Y3, Y4
+	VEXTRACTF128 $0x01, Y4, X5
+	VCVTPS2PD    X4, Y4
+	VCVTPS2PD    X5, Y5
+	VMASKMOVPS   (DI), Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X6
+	VCVTPS2PD    X3, Y3
+	VCVTPS2PD    X6, Y6
+	VFMADD231PD  Y3, Y4, Y1
+	VFMADD231PD  Y6, Y5, Y2
+
+dotDone:
+	VADDPD     Y2, Y1, Y1
+	VPERM2F128 $0x01, Y1, Y1, Y2
+	VADDPD     Y2, Y1, Y1
+	VPERMILPD  $0x05, Y1, Y2
+	VADDPD     Y2, Y1, Y1
+	SUBQ       $0x08, AX
+	JL         resultTail
+
+result:
+	VMOVUPS      (CX), Y2
+	VEXTRACTF128 $0x01, Y2, X3
+	VCVTPS2PD    X2, Y2
+	VCVTPS2PD    X3, Y3
+	VMOVUPS      (DX), Y4
+	VEXTRACTF128 $0x01, Y4, X5
+	VCVTPS2PD    X4, Y4
+	VCVTPS2PD    X5, Y5
+	VSUBPD       Y1, Y2, Y2
+	VMULPD       Y0, Y4, Y4
+	VMULPD       Y4, Y2, Y2
+	VSUBPD       Y1, Y3, Y3
+	VMULPD       Y0, Y5, Y5
+	VMULPD       Y5, Y3, Y3
+	VCVTPD2PSY   Y2, X7
+	VCVTPD2PSY   Y3, X2
+	VINSERTF128  $0x01, X2, Y7, Y7
+	VMOVUPS      Y7, (BX)
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, DX
+	ADDQ         $0x20, BX
+	SUBQ         $0x08, AX
+	JGE          result
+
+resultTail:
+	ADDQ         $0x08, AX
+	JZ           resultDone
+	LEAQ         tail_mask<>+0(SB), SI
+	NEGQ         AX
+	VMOVUPS      32(SI)(AX*4), Y2
+	VMASKMOVPS   (CX), Y2, Y3
+	VEXTRACTF128 $0x01, Y3, X4
+	VCVTPS2PD    X3, Y3
+	VCVTPS2PD    X4, Y4
+	VMASKMOVPS   (DX), Y2, Y5
+	VEXTRACTF128 $0x01, Y5, X6
+	VCVTPS2PD    X5, Y5
+	VCVTPS2PD    X6, Y6
+	VSUBPD       Y1, Y3, Y3
+	VMULPD       Y0, Y5, Y5
+	VMULPD       Y5, Y3, Y3
+	VSUBPD       Y1, Y4, Y4
+	VMULPD       Y0, Y6, Y6
+	VMULPD       Y6, Y4, Y4
+	VCVTPD2PSY   Y3, X8
+	VCVTPD2PSY   Y4, X0
+	VINSERTF128  $0x01, X0, Y8, Y8
+	VMASKMOVPS   Y8, Y2, (BX)
+
+resultDone:
 	VZEROUPPER
 	RET
 

@@ -2,7 +2,10 @@
 
 package cpu
 
-import "sower/gpu"
+import (
+	"sower/gpu"
+	"sower/gpu/driver"
+)
 
 func peakKernel(gpu.Precision) (func(n int, x *float32), float64) { return nil, 0 }
 
@@ -32,6 +35,14 @@ func layerNormRow(y, x, weight, bias []float32, eps float32) {
 	layerNormPlain(y, x, weight, bias, eps)
 }
 
+func layerNormGradRow(dx, dy, x, weight, dweight, dbias []float32, eps float32) {
+	layerNormGradPlain(dx, dy, x, weight, dweight, dbias, eps)
+}
+
+func softmaxGradRow(dx, dy, y []float32, scale float32) { softmaxGradPlain(dx, dy, y, scale) }
+
 func gateRow(y, g, u []float32) { gatePlain(y, g, u) }
+
+func geluGradRow(dx, dy, x []float32) { applyGradPlain(driver.GELU, dx, dy, x) }
 
 func gateGradRow(dg, du, dy, g, u []float32) { gateGradPlain(dg, du, dy, g, u) }

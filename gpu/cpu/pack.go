@@ -45,7 +45,8 @@ func (p *packer) columnsAsRows(dst, src []float32, stride, rows, k int) {
 		h := p.height(rows - r)
 		to := dst[r*steps:][:h*steps]
 		q := 0
-		for ; q+4 <= h; q += 4 {
+		for ; q < h && h >= 4; q += 4 {
+			q = min(q, h-4) // the last four again, rather than what is left of them one by one
 			done := packFourColumns(to[q*4:], src[r+q:], stride, k, h)
 			for i := done; i < steps; i++ {
 				for c := range 4 {

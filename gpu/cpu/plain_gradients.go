@@ -68,18 +68,30 @@ func (memory) LayerNormGrad(dx, dweight, dbias, dy, x, weight driver.View, cols 
 	to, from, in := floats(dx), floats(dy), floats(x)
 	for i := 0; i < len(in); i += cols {
 		x, dy := in[i:i+cols], from[i:i+cols]
-		mean, factor := meanAndFactor(x, eps)
+		var dw, db []float32
 		if dweight.Buf != nil {
-			for j, v := range x {
-				floats(dweight)[j] += float32(float64(dy[j]) * (float64(v) - mean) * factor)
-			}
+			dw = floats(dweight)
 		}
 		if dbias.Buf != nil {
-			addPlain(floats(dbias), floats(dbias), dy)
+			db = floats(dbias)
 		}
-		normGradRow(to[i:i+cols], dy, x, floats(weight), mean, factor, true)
+		layerNormGradPlain(to[i:i+cols], dy, x, floats(weight), dw, db, eps)
 	}
 	return nil
+}
+
+// layerNormGradPlain is the gradient of one row. Those of weight and bias are added to, or left out where they are nil.
+func layerNormGradPlain(dx, dy, x, weight, dweight, dbias []float32, eps float32) {
+	mean, factor := meanAndFactor(x, eps)
+	if dweight != nil {
+		for j, v := range x {
+			dweight[j] += float32(float64(dy[j]) * (float64(v) - mean) * factor)
+		}
+	}
+	if dbias != nil {
+		addPlain(dbias, dbias, dy)
+	}
+	normGradRow(dx, dy, x, weight, mean, factor, true)
 }
 
 func meanAndFactor(x []float32, eps float32) (mean, factor float64) {
@@ -116,26 +128,35 @@ func (memory) RMSNormGrad(dx, dweight, dy, x, weight driver.View, cols int, eps 
 	to, from, in := floats(dx), floats(dy), floats(x)
 	for i := 0; i < len(in); i += cols {
 		x, dy := in[i:i+cols], from[i:i+cols]
-		factor := rmsFactor(x, eps)
+		var dw []float32
 		if dweight.Buf != nil {
-			for j, v := range x {
-				floats(dweight)[j] += float32(float64(dy[j]) * float64(v) * factor)
-			}
+			dw = floats(dweight)
 		}
-		normGradRow(to[i:i+cols], dy, x, floats(weight), 0, factor, false)
+		rmsNormGradRow(to[i:i+cols], dy, x, floats(weight), dw, eps)
 	}
 	return nil
+}
+
+// rmsNormGradRow is layerNormGradPlain for the norm by the root of the mean square.
+func rmsNormGradRow(dx, dy, x, weight, dweight []float32, eps float32) {
+	factor := rmsFactor(x, eps)
+	if dweight != nil {
+		for j, v := range x {
+			dweight[j] += float32(float64(dy[j]) * float64(v) * factor)
+		}
+	}
+	normGradRow(dx, dy, x, weight, 0, factor, false)
 }
 
 func (memory) SoftmaxGrad(dx, dy, y driver.View, cols int, scale float32) error {
 	to, from, p := floats(dx), floats(dy), floats(y)
 	for i := 0; i < len(p); i += cols {
-		softmaxGradRow(to[i:i+cols], from[i:i+cols], p[i:i+cols], scale)
+		softmaxGradPlain(to[i:i+cols], from[i:i+cols], p[i:i+cols], scale)
 	}
 	return nil
 }
 
-func softmaxGradRow(dx, dy, y []float32, scale float32) {
+func softmaxGradPlain(dx, dy, y []float32, scale float32) {
 	sum := 0.0
 	for i, v := range y {
 		sum += float64(v) * float64(dy[i])

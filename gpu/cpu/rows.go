@@ -89,6 +89,38 @@ func (s *stream) Apply(f driver.Func, y, x driver.View) error {
 	return s.runRows(t, x.N)
 }
 
+// copyTask copies rows; a piece is a number of them.
+type copyTask struct {
+	pieces
+	to, from             []float32
+	toStride, fromStride int
+	rows, cols, step     int
+}
+
+func (t *copyTask) run(*worker) {
+	for i, ok := t.take(); ok; i, ok = t.take() {
+		for r := i * t.step; r < min((i+1)*t.step, t.rows); r++ {
+			to := t.to[r*t.toStride:]
+			copy(to[:min(t.cols, len(to))], t.from[r*t.fromStride:]) // the last row may be shorter
+		}
+	}
+}
+
+// Copy shares large copies: one thread does not fill the bandwidth of memory.
+func (s *stream) Copy(dst driver.View, dstStride int, src driver.View, srcStride int, rows, cols int) error {
+	t, elements := &s.copies, rows*cols
+	t.to, t.from, t.toStride, t.fromStride, t.rows, t.cols = floats(dst), floats(src), dstStride, srcStride, rows, cols
+	if rows == 1 {
+		const chunk = 4096
+		t.to, t.from = t.to[:cols], t.from[:cols]
+		t.toStride, t.fromStride, t.rows, t.cols = chunk, chunk, (cols+chunk-1)/chunk, chunk
+	}
+	t.step = max(1, 1<<14/t.cols)
+	t.set((t.rows + t.step - 1) / t.step)
+	s.run(t, t.n, elements >= 1<<15)
+	return nil
+}
+
 func applyRow(f driver.Func, y, x []float32) {
 	switch f {
 	case driver.GELU:

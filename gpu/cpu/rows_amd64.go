@@ -2,6 +2,8 @@
 
 package cpu
 
+import "sower/gpu/driver"
+
 // addRow writes y = a + b.
 func addRow(y, a, b []float32) {
 	if !avx2 || len(y) == 0 {
@@ -20,6 +22,16 @@ func geluRow(y, x []float32) {
 	}
 	_ = x[:len(y)]
 	geluAVX2(len(y), &x[0], &y[0])
+}
+
+// geluGradRow writes dx = dy·(Φ(x) + x·φ(x)).
+func geluGradRow(dx, dy, x []float32) {
+	if !avx2 || len(dx) == 0 {
+		applyGradPlain(driver.GELU, dx, dy, x)
+		return
+	}
+	_, _ = dy[:len(dx)], x[:len(dx)]
+	geluGradAVX2(len(dx), &dy[0], &x[0], &dx[0])
 }
 
 // tanhRow writes y = tanh(x).
@@ -49,6 +61,27 @@ func layerNormRow(y, x, weight, bias []float32, eps float32) {
 	}
 	_, _, _ = x[:len(y)], weight[:len(y)], bias[:len(y)]
 	layerNormAVX2(len(y), &x[0], &weight[0], &bias[0], &y[0], eps)
+}
+
+// layerNormGradRow writes the gradient of layerNormRow to x, and adds those to weight and bias.
+func layerNormGradRow(dx, dy, x, weight, dweight, dbias []float32, eps float32) {
+	n := len(dx)
+	if !avx2 || n == 0 {
+		layerNormGradPlain(dx, dy, x, weight, dweight, dbias, eps)
+		return
+	}
+	_, _, _, _, _ = dy[:n], x[:n], weight[:n], dweight[:n], dbias[:n]
+	layerNormGradAVX2(n, &dy[0], &x[0], &weight[0], &dx[0], &dweight[0], &dbias[0], eps)
+}
+
+// softmaxGradRow writes scale·y·(dy - Σ y·dy).
+func softmaxGradRow(dx, dy, y []float32, scale float32) {
+	if !avx2 || len(dx) == 0 {
+		softmaxGradPlain(dx, dy, y, scale)
+		return
+	}
+	_, _ = dy[:len(dx)], y[:len(dx)]
+	softmaxGradAVX2(len(dx), &dy[0], &y[0], &dx[0], float64(scale))
 }
 
 // gateRow writes y = u·SiLU(g).

@@ -2,6 +2,8 @@
 
 package cpu
 
+import "sower/gpu/driver"
+
 // addRow writes y = a + b.
 func addRow(y, a, b []float32) {
 	if len(y) == 0 {
@@ -45,6 +47,14 @@ func layerNormRow(y, x, weight, bias []float32, eps float32) {
 	layerNormNEON(len(y), &x[0], &weight[0], &bias[0], &y[0], eps)
 }
 
+func layerNormGradRow(dx, dy, x, weight, dweight, dbias []float32, eps float32) {
+	layerNormGradPlain(dx, dy, x, weight, dweight, dbias, eps)
+}
+
+func softmaxGradRow(dx, dy, y []float32, scale float32) { softmaxGradPlain(dx, dy, y, scale) }
+
 func gateRow(y, g, u []float32) { gatePlain(y, g, u) }
+
+func geluGradRow(dx, dy, x []float32) { applyGradPlain(driver.GELU, dx, dy, x) }
 
 func gateGradRow(dg, du, dy, g, u []float32) { gateGradPlain(dg, du, dy, g, u) }

@@ -229,6 +229,11 @@ func addAVX2(n int, a *float32, b *float32, y *float32)
 //go:noescape
 func geluAVX2(n int, x *float32, y *float32)
 
+// geluGradAVX2 writes dy·(Φ(x) + x·φ(x)), within 2e-7 of the larger of |dy| and the result.
+//
+//go:noescape
+func geluGradAVX2(n int, dy *float32, x *float32, dx *float32)
+
 // tanhAVX2 writes tanh(x), within 4 units in the last place.
 //
 //go:noescape
@@ -244,6 +249,17 @@ func softmaxAVX2(n int, x *float32, scale float32)
 //
 //go:noescape
 func layerNormAVX2(n int, x *float32, weight *float32, bias *float32, y *float32, eps float32)
+
+// layerNormGradAVX2 writes factor·(g - mean(g) - h·mean(g·h)) for one row, with h = (x-mean)·factor, factor = 1/sqrt(variance+eps) and
+// g = dy·weight, and adds dy·h to dweight and dy to dbias; dx may be dy.
+//
+//go:noescape
+func layerNormGradAVX2(n int, dy *float32, x *float32, weight *float32, dx *float32, dweight *float32, dbias *float32, eps float32)
+
+// softmaxGradAVX2 writes scale·y·(dy - Σ y·dy) for one row, in float64 and rounded once; dx may be dy.
+//
+//go:noescape
+func softmaxGradAVX2(n int, dy *float32, y *float32, dx *float32, scale float64)
 
 // gateAVX2 writes up·gate/(1+exp(-gate)), within 5 units in the last place where that exceeds 1e-36; y may be gate or up.
 //

@@ -31,7 +31,7 @@ type Gradients interface {
 	SumRows(y, x View, cols int) error
 	// AddRows adds row from[i] of x to row to[i] of y, in order.
 	AddRows(y, x, to, from View, cols int) error
-	// ApplyGrad writes dx = dy·f'(x).
+	// ApplyGrad writes dx = dy·f'(x); dx may be dy.
 	ApplyGrad(f Func, dx, dy, x View) error
 	// LayerNormGrad is the gradient of LayerNorm: dx is written, dweight and dbias are added to, and left out without a buffer.
 	LayerNormGrad(dx, dweight, dbias, dy, x, weight View, cols int, eps float32) error
@@ -49,6 +49,21 @@ type Gradients interface {
 	SumSquares(x View) (float64, error)
 	// AdamW is one update of parameters.
 	AdamW(AdamWArgs) error
+}
+
+// Dense is an optional ability of a Stream: layers whose weight is in training, and so not packed.
+type Dense interface {
+	// Dense writes y [M N] = f(x [M K]·wᵀ + bias) + residual for w [N K]. Bias, residual and f may be left out. What f is applied to goes to
+	// Pre [M N], for its gradient, if that has a buffer.
+	Dense(DenseArgs) error
+}
+
+// DenseArgs are the operands of a layer.
+type DenseArgs struct {
+	Y, Pre, X, W, Bias, Residual View
+	M, N, K                      int
+	F                            Func
+	Apply                        bool // f is there
 }
 
 // AttentionGradArgs are those of the forward operation, whose Y is not read, and the gradients.

@@ -21,6 +21,9 @@ type Loader struct {
 	errs []error
 	jobs []func(*scratch) error
 	made []*gpu.Tensor
+
+	trains func(name string) bool // nil: nothing
+	params []Parameter
 }
 
 // scratch is one goroutine's memory between a source and a device.
@@ -62,11 +65,39 @@ func (l *Loader) Fail(name string, err error) {
 	l.errs = append(l.errs, fmt.Errorf("load %q: %w", name, err))
 }
 
-// Tensor loads a tensor as it is.
+// Train makes parameters of the tensors and weights with names that trains picks, from here on. A weight becomes a matrix
+// that is not packed.
+func (l *Loader) Train(trains func(name string) bool) { l.trains = trains }
+
+// Trains reports whether a tensor of that name becomes a parameter.
+func (l *Loader) Trains(name string) bool { return l.trains != nil && l.trains(name) }
+
+// Trained lists the parameters that Train made, in the order in which they were asked for.
+func (l *Loader) Trained() []Parameter { return l.params }
+
+// trained makes a parameter of a tensor that the caller has checked, nil if it is not to be trained.
+func (l *Loader) trained(name string, shape ...int) *gpu.Tensor {
+	if !l.Trains(name) {
+		return nil
+	}
+	t := l.ParameterFrom(l.src, name, shape...)
+	l.params = append(l.params, Parameter{name, t})
+	return t
+}
+
+// Tensor loads a tensor as it is, or to be trained.
 func (l *Loader) Tensor(name string, shape ...int) *gpu.Tensor {
 	if !l.Check(name, shape...) {
 		return nil
 	}
+	if t := l.trained(name, shape...); t != nil {
+		return t
+	}
+	return l.fixed(name, shape...)
+}
+
+// fixed loads a tensor that the caller has checked, as it is.
+func (l *Loader) fixed(name string, shape ...int) *gpu.Tensor {
 	t := l.Empty(shape...)
 	l.Into(t, 0, name)
 	return t
@@ -159,8 +190,11 @@ func (l *Loader) NarrowLinear(name string, out, in int) Linear {
 	return Linear{Weight: l.packed(l.dev.NewNarrowWeight, name+".weight", out, in), Bias: l.Tensor(name+".bias", out)}
 }
 
-// Table loads a matrix as a packed table for Nearest.
+// Table loads a matrix as a packed table for Nearest; it is never trained, as Nearest has no gradient.
 func (l *Loader) Table(name string, shape ...int) *gpu.Tensor {
+	trains := l.trains
+	l.trains = nil
+	defer func() { l.trains = trains }()
 	return l.packed(l.dev.NewTable, name, shape...)
 }
 
@@ -171,6 +205,9 @@ func (l *Loader) packed(create func(rows, cols int) (*gpu.Tensor, error), name s
 	rows, cols := shape[0], 1
 	for _, n := range shape[1:] {
 		cols *= n
+	}
+	if t := l.trained(name, rows, cols); t != nil {
+		return t
 	}
 	t, err := create(rows, cols)
 	if err != nil {

@@ -20,6 +20,8 @@ type Decayed string
 const (
 	All      Decayed = "all"
 	Matrices Decayed = "matrices"
+	// Tokenizer spares vectors and names with bias, ln or bn in them, as the training of SEED's tokenizer did.
+	Tokenizer Decayed = "tokenizer"
 )
 
 // Config are the settings of AdamW, as a run records them.
@@ -42,16 +44,19 @@ func (c Config) Validate() error {
 	if !(c.Eps > 0) || !(c.Decay >= 0) || !(c.Clip >= 0) {
 		errs = append(errs, fmt.Errorf("optim: eps %v, weight decay %v, clip %v, want more than 0, and 0 or more", c.Eps, c.Decay, c.Clip))
 	}
-	if c.Decayed != All && c.Decayed != Matrices {
-		errs = append(errs, fmt.Errorf("optim: weight decay of %q, want %s or %s", c.Decayed, All, Matrices))
+	if c.Decayed != All && c.Decayed != Matrices && c.Decayed != Tokenizer {
+		errs = append(errs, fmt.Errorf("optim: weight decay of %q, want %s, %s or %s", c.Decayed, All, Matrices, Tokenizer))
 	}
 	return errors.Join(errs...)
 }
 
-// decays reports whether weight decay acts on a parameter of that name.
-func (c Config) decays(name string) bool {
-	if c.Decayed == All {
+// decays reports whether weight decay acts on a parameter of that name and so many axes.
+func (c Config) decays(name string, axes int) bool {
+	switch c.Decayed {
+	case All:
 		return true
+	case Tokenizer:
+		return axes > 1 && !strings.Contains(name, "bias") && !strings.Contains(name, "ln") && !strings.Contains(name, "bn")
 	}
 	name = strings.ToLower(name)
 	if strings.Contains(name, "bias") || strings.Contains(name, "layernorm") || strings.Contains(name, "rmsnorm") {
@@ -134,7 +139,7 @@ func (o *AdamW) Step(rate float64) (norm float64, err error) {
 	}
 	for i, q := range o.params {
 		a.Decay = 0
-		if o.config.decays(q.Name) {
+		if o.config.decays(q.Name, len(q.Tensor.Shape())) {
 			a.Decay = o.config.Decay
 		}
 		p.AdamW(q.Tensor, o.m[i], o.v[i], a)

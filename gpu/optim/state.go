@@ -31,6 +31,23 @@ func (o *AdamW) Export() (State, error) {
 	return s, p.Close()
 }
 
+// Forget makes the moments of some rows of a parameter 0, for rows that were replaced.
+func (o *AdamW) Forget(name string, rows []int) error {
+	for i, q := range o.params {
+		if q.Name != name {
+			continue
+		}
+		width := q.Tensor.Dim(-1)
+		p := o.dev.NewPass(gpu.Inference)
+		for _, r := range rows {
+			p.WriteF32(o.m[i], r*width, o.zeros[:width])
+			p.WriteF32(o.v[i], r*width, o.zeros[:width])
+		}
+		return p.Close()
+	}
+	return fmt.Errorf("optim: no parameter %q", name)
+}
+
 // Import puts a state back. It must have the moments of every parameter and of no other, in any order; otherwise nothing
 // changes.
 func (o *AdamW) Import(s State) error {

@@ -121,54 +121,85 @@ func tailMask(n Register) VecVirtual {
 	return mask
 }
 
-// gelu computes x·Φ(x) from the small tail q = Φ(-|x|): x·q on the left, x - x·q on the right. So neither side loses
-// digits the way 1 + erf(x/√2) does for negative x.
+// normalTail returns q = Φ(-|x|), Φ the normal distribution, and e = exp(-x²/2).
 //
-//	q = exp(-x²/2) · w·P(w),  w = 1/(|x| + 4)
+//	q = e · w·P(w),  w = 1/(|x| + 4)
 //
 // P is a polynomial of degree 9 for the Mills ratio divided by w, error 1.1e-8. Two roundings would be magnified: that of
 // x² by the exponential and that of w by the slope of P. Fused multiply-adds give what was lost, and it is put back to
 // first order.
-func gelu() {
+func normalTail(x VecVirtual) (q, e VecVirtual) {
 	const shift, far = poly.Shift, poly.Far
 	c, slope, offset := poly.Mills()
+	t, isFar := YMM(), YMM()
+	VANDPS(bits(allButSign), x, t)
+	VCMPPS(Imm(14), float(13), t, isFar) // t > 13: q is below 1e-38
+	VMINPS(float(far), t, t)
+	h, low := YMM(), YMM()
+	VMULPS(t, t, h)
+	VMOVAPS(h, low)
+	VFMSUB231PS(t, t, low) // t² - h, the rounding error of h
+	VMULPS(float(-0.5), h, h)
+	e = exp(h)
+	VMULPS(e, low, low)
+	VFMADD231PS(float(-0.5), low, e) // exp(-(h+low)/2) ≈ e·(1 - low/2)
+	d, w, s, rest := YMM(), YMM(), YMM(), YMM()
+	VADDPS(float(shift), t, d)
+	VMOVUPS(float(1), rest)
+	VDIVPS(d, rest, w)
+	VFNMADD231PS(d, w, rest) // 1 - d·w
+	VSUBPS(float(shift), d, d)
+	VSUBPS(d, t, d)
+	VFNMADD231PS(d, w, rest) // 1 - (t+4)·w, exactly but for its last rounding
+	VMULPS(w, rest, rest)    // what w lacks
+	VMOVUPS(float(offset), s)
+	VFMADD231PS(float(slope), w, s)
+	VFMADD231PS(float(slope), rest, s)
+	VADDPS(rest, w, w)
+	q = horner(c, s)
+	VMULPS(w, q, q)
+	VMULPS(e, q, q)
+	VANDNPS(q, isFar, q)
+	return q, e
+}
+
+// gelu computes x·Φ(x) from the small tail q = Φ(-|x|): x·q on the left, x - x·q on the right. So neither side loses
+// digits the way 1 + erf(x/√2) does for negative x.
+func gelu() {
 	elementwise("geluAVX2", "geluAVX2 writes x·Φ(x), Φ the normal distribution (erf form), within 6 units in the last place (0.7 on average) where "+
 		"that exceeds 1e-36.", func(x VecVirtual) VecVirtual {
-		t, isFar := YMM(), YMM()
-		VANDPS(bits(allButSign), x, t)
-		VCMPPS(Imm(14), float(13), t, isFar) // t > 13: q is below 1e-38
-		VMINPS(float(far), t, t)
-		h, low := YMM(), YMM()
-		VMULPS(t, t, h)
-		VMOVAPS(h, low)
-		VFMSUB231PS(t, t, low) // t² - h, the rounding error of h
-		VMULPS(float(-0.5), h, h)
-		e := exp(h)
-		VMULPS(e, low, low)
-		VFMADD231PS(float(-0.5), low, e) // exp(-(h+low)/2) ≈ e·(1 - low/2)
-		d, w, s, rest := YMM(), YMM(), YMM(), YMM()
-		VADDPS(float(shift), t, d)
-		VMOVUPS(float(1), rest)
-		VDIVPS(d, rest, w)
-		VFNMADD231PS(d, w, rest) // 1 - d·w
-		VSUBPS(float(shift), d, d)
-		VSUBPS(d, t, d)
-		VFNMADD231PS(d, w, rest) // 1 - (t+4)·w, exactly but for its last rounding
-		VMULPS(w, rest, rest)    // what w lacks
-		VMOVUPS(float(offset), s)
-		VFMADD231PS(float(slope), w, s)
-		VFMADD231PS(float(slope), rest, s)
-		VADDPS(rest, w, w)
-		p := horner(c, s)
-		VMULPS(w, p, p)
-		VMULPS(e, p, p) // q
-		VANDNPS(p, isFar, p)
+		p, _ := normalTail(x)
 		VMULPS(x, p, p) // x·q
 		right := YMM()
 		VSUBPS(p, x, right)
 		VBLENDVPS(x, p, right, right) // by the sign bit of x
 		return right
 	})
+}
+
+// geluGrad has the derivative Φ(x) + x·φ(x), Φ from the tail, q on the left and 1 - q on the right, and φ = exp(-x²/2)/√(2π).
+func geluGrad() {
+	TEXT("geluGradAVX2", NOSPLIT, "func(n int, dy, x, dx *float32)")
+	Doc("geluGradAVX2 writes dy·(Φ(x) + x·φ(x)), within 2e-7 of the larger of |dy| and the result.")
+	Pragma("noescape")
+	n := Load(Param("n"), GP64())
+	dy := Load(Param("dy"), GP64())
+	px := Load(Param("x"), GP64())
+	dx := Load(Param("dx"), GP64())
+	row("geluGrad", n, []Register{dy, px, dx}, func(mask VecVirtual) {
+		x := load(px, mask)
+		q, e := normalTail(x)
+		right := YMM()
+		VMOVUPS(float(1), right)
+		VSUBPS(q, right, right)
+		VBLENDVPS(x, q, right, right) // by the sign bit of x
+		VMULPS(float(0.3989422804014327), e, e)
+		VFMADD231PS(x, e, right)
+		VMULPS(load(dy, mask), right, right)
+		store(right, mask, dx)
+	})
+	VZEROUPPER()
+	RET()
 }
 
 // tanh is e/(e+2) with e = exp(2|x|)-1, which loses no digits near 0, and the sign of x.

@@ -137,6 +137,60 @@ func softmax() {
 	RET()
 }
 
+// softmaxGrad computes in float64, 4 elements at a time: a difference of nearly equal numbers decides what the scores learn.
+func softmaxGrad() {
+	TEXT("softmaxGradAVX2", NOSPLIT, "func(n int, dy, y, dx *float32, scale float64)")
+	Doc("softmaxGradAVX2 writes scale·y·(dy - Σ y·dy) for one row, in float64 and rounded once; dx may be dy.")
+	Pragma("noescape")
+	n := Load(Param("n"), GP64())
+	dy := Load(Param("dy"), GP64())
+	y := Load(Param("y"), GP64())
+	dx := Load(Param("dx"), GP64())
+	scale := YMM()
+	VBROADCASTSD(NewParamAddr("scale", 32), scale)
+	sums := [2]VecVirtual{YMM(), YMM()}
+	for _, v := range sums {
+		VXORPD(v, v, v)
+	}
+	p, q := copyOf(dy), copyOf(y)
+	row("dot", n, []Register{p, q}, func(mask VecVirtual) {
+		v, w := widen(load(p, mask)), widen(load(q, mask))
+		for h, sum := range sums {
+			VFMADD231PD(w[h], v[h], sum)
+		}
+	})
+	sum, t := sums[0], YMM()
+	VADDPD(sums[1], sum, sum)
+	VPERM2F128(Imm(1), sum, sum, t)
+	VADDPD(t, sum, sum)
+	VPERMILPD(Imm(0b0101), sum, t)
+	VADDPD(t, sum, sum)
+	row("result", n, []Register{dy, y, dx}, func(mask VecVirtual) {
+		v, w := widen(load(dy, mask)), widen(load(y, mask))
+		out, upper := YMM(), XMM()
+		for h := range v {
+			VSUBPD(sum, v[h], v[h])
+			VMULPD(scale, w[h], w[h])
+			VMULPD(w[h], v[h], v[h])
+		}
+		VCVTPD2PSY(v[0], out.AsX())
+		VCVTPD2PSY(v[1], upper)
+		VINSERTF128(Imm(1), upper, out, out)
+		store(out, mask, dx)
+	})
+	VZEROUPPER()
+	RET()
+}
+
+// widen is 8 elements in float64.
+func widen(v VecVirtual) [2]VecVirtual {
+	w, upper := [2]VecVirtual{YMM(), YMM()}, XMM()
+	VEXTRACTF128(Imm(1), v, upper)
+	VCVTPS2PD(v.AsX(), w[0])
+	VCVTPS2PD(upper, w[1])
+	return w
+}
+
 // layerNorm reads a row three times (it stays in the L1 cache): mean, then the variance around that mean, then the
 // result. A one-pass variance would lose digits when the mean is large.
 func layerNorm() {
@@ -152,8 +206,23 @@ func layerNorm() {
 	VXORPS(count, count, count)
 	VCVTSI2SSQ(n, count.AsX(), count.AsX())
 	VBROADCASTSS(count.AsX(), count)
+	mean, factor := moments(n, x, count, NewParamAddr("eps", 40))
 
-	mean := YMM()
+	row("apply", n, []Register{x, weight, bias, y}, func(mask VecVirtual) {
+		v := load(x, mask)
+		VSUBPS(mean, v, v)
+		VMULPS(factor, v, v)
+		b := load(bias, mask)
+		VFMADD132PS(load(weight, mask), b, v) // v = v·weight + b
+		store(v, mask, y)
+	})
+	VZEROUPPER()
+	RET()
+}
+
+// moments are the mean of a row of count elements, and 1/sqrt(variance+eps).
+func moments(n, x Register, count VecVirtual, at Mem) (mean, factor VecVirtual) {
+	mean = YMM()
 	VXORPS(mean, mean, mean)
 	p := copyOf(x)
 	row("mean", n, []Register{p}, func(mask VecVirtual) {
@@ -162,7 +231,7 @@ func layerNorm() {
 	across(mean, addPS)
 	VDIVPS(count, mean, mean)
 
-	factor := YMM()
+	factor = YMM()
 	VXORPS(factor, factor, factor)
 	p = copyOf(x)
 	row("variance", n, []Register{p}, func(mask VecVirtual) {
@@ -176,19 +245,66 @@ func layerNorm() {
 	across(factor, addPS)
 	VDIVPS(count, factor, factor)
 	eps, one := YMM(), YMM()
-	VBROADCASTSS(NewParamAddr("eps", 40), eps)
+	VBROADCASTSS(at, eps)
 	VADDPS(eps, factor, factor)
 	VSQRTPS(factor, factor)
 	VMOVUPS(float(1), one)
 	VDIVPS(factor, one, factor)
+	return mean, factor
+}
 
-	row("apply", n, []Register{x, weight, bias, y}, func(mask VecVirtual) {
-		v := load(x, mask)
+// layerNormGrad reads a row four times: mean, variance, the two sums that the gradient needs, then the gradient itself, together with what
+// the row adds to the gradients of weight and bias.
+func layerNormGrad() {
+	TEXT("layerNormGradAVX2", NOSPLIT, "func(n int, dy, x, weight, dx, dweight, dbias *float32, eps float32)")
+	Doc("layerNormGradAVX2 writes factor·(g - mean(g) - h·mean(g·h)) for one row, with h = (x-mean)·factor, factor = 1/sqrt(variance+eps) and",
+		"g = dy·weight, and adds dy·h to dweight and dy to dbias; dx may be dy.")
+	Pragma("noescape")
+	n := Load(Param("n"), GP64())
+	dy := Load(Param("dy"), GP64())
+	x := Load(Param("x"), GP64())
+	weight := Load(Param("weight"), GP64())
+	dx := Load(Param("dx"), GP64())
+	dweight := Load(Param("dweight"), GP64())
+	dbias := Load(Param("dbias"), GP64())
+	count := YMM()
+	VXORPS(count, count, count)
+	VCVTSI2SSQ(n, count.AsX(), count.AsX())
+	VBROADCASTSS(count.AsX(), count)
+	mean, factor := moments(n, x, count, NewParamAddr("eps", 56))
+
+	sum, along := YMM(), YMM()
+	VXORPS(sum, sum, sum)
+	VXORPS(along, along, along)
+	p, q, r := copyOf(x), copyOf(dy), copyOf(weight)
+	row("sums", n, []Register{p, q, r}, func(mask VecVirtual) {
+		v, g := load(p, mask), load(q, mask)
 		VSUBPS(mean, v, v)
-		VMULPS(factor, v, v)
-		b := load(bias, mask)
-		VFMADD132PS(load(weight, mask), b, v) // v = v·weight + b
-		store(v, mask, y)
+		VMULPS(load(r, mask), g, g)
+		VADDPS(g, sum, sum)
+		VFMADD231PS(v, g, along)
+	})
+	across(sum, addPS)
+	across(along, addPS)
+	VDIVPS(count, sum, sum)
+	VMULPS(factor, along, along)
+	VDIVPS(count, along, along)
+
+	row("gradient", n, []Register{dy, x, weight, dx, dweight, dbias}, func(mask VecVirtual) {
+		h, d := load(x, mask), load(dy, mask)
+		VSUBPS(mean, h, h)
+		VMULPS(factor, h, h)
+		b := load(dbias, mask)
+		VADDPS(d, b, b)
+		store(b, mask, dbias)
+		w := load(dweight, mask)
+		VFMADD231PS(d, h, w)
+		store(w, mask, dweight)
+		VMULPS(load(weight, mask), d, d)
+		VSUBPS(sum, d, d)
+		VFNMADD231PS(h, along, d)
+		VMULPS(factor, d, d)
+		store(d, mask, dx)
 	})
 	VZEROUPPER()
 	RET()

@@ -50,6 +50,7 @@ func run(t *testing.T, dev driver.Device, narrow format, options []Option) {
 		{"SetRows", setRows},
 		{"BatchMatMul", batchMatMul},
 		{"Linear", linear},
+		{"Dense", dense},
 		{"Attention", attention},
 		{"Add", add},
 		{"Apply", apply},
@@ -62,6 +63,9 @@ func run(t *testing.T, dev driver.Device, narrow format, options []Option) {
 		{"MatMulInput", matMulInput},
 		{"TransposedProducts", transposedProducts},
 		{"RowSums", rowSums},
+		{"ApplyGrad", applyGrad},
+		{"NormGrads", normGrads},
+		{"SoftmaxGrad", softmaxGrad},
 		{"CrossEntropy", crossEntropy},
 		{"AttentionGrad", attentionGrad},
 		{"AdamW", adamW},
@@ -289,6 +293,17 @@ func transfers(s *suite) {
 	y := s.empty(3 * 10)
 	s.must(s.Copy(y, 10, v, 20, 3, 10))
 	s.same("copy", s.get(y), append(append(append([]float32{}, x[:10]...), x[20:30]...), x[40:50]...))
+	for _, size := range [][2]int{{1, 70001}, {3, 20011}} { // more than one thread's share
+		rows, cols := size[0], size[1]
+		from := s.values(rows * (cols + 5))
+		to := s.put(make([]float32, rows*(cols+3)))
+		s.must(s.Copy(to, cols+3, s.put(from), cols+5, rows, cols))
+		want := make([]float32, rows*(cols+3))
+		for r := range rows {
+			copy(want[r*(cols+3):], from[r*(cols+5):][:cols])
+		}
+		s.same(fmt.Sprintf("copy of %v", size), s.get(to), want)
+	}
 	s.must(s.Copy(y, 10, v, 0, 3, 10))
 	s.same("copy of one row", s.get(y), append(append(append([]float32{}, x[:10]...), x[:10]...), x[:10]...))
 }

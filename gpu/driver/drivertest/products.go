@@ -164,6 +164,46 @@ func linear(s *suite) {
 	}
 }
 
+// dense compares a layer in training with the operations that it stands for.
+func dense(s *suite) {
+	layers, ok := s.Stream.(driver.Dense)
+	if !ok {
+		s.Skip("this back end composes layers in training")
+	}
+	for _, size := range append(small, [3]int{600, 130, 64}, [3]int{300, 193, 1000}) {
+		m, n, k := size[0], size[1], size[2]
+		w, x, bias, residual := s.put(s.values(n*k)), s.put(s.values(m*k)), s.putF32(s.parameters(n)), s.put(s.values(m*n))
+		products := s.empty(m * n)
+		s.must(s.BatchMatMul(driver.BatchMatMul{Batch: 1, Heads: 1, M: m, N: n, K: k, TransposeB: true, A: sideBySide(x, 1, m, k), B: sideBySide(w, 1, n, k),
+			C: sideBySide(products, 1, m, n)}))
+		for choice := range 32 {
+			a := driver.DenseArgs{Y: s.empty(m * n), X: x, W: w, M: m, N: n, K: k}
+			pre, want := s.empty(m*n), s.empty(m*n)
+			s.must(s.Copy(pre, m*n, products, m*n, 1, m*n))
+			if choice&1 != 0 {
+				a.Bias = bias
+				s.must(s.Add(pre, pre, bias))
+			}
+			s.must(s.Copy(want, m*n, pre, m*n, 1, m*n))
+			if a.F, a.Apply = []driver.Func{driver.GELU, driver.Tanh, driver.ReLU, 0}[choice&6/2], choice&6 != 6; a.Apply {
+				s.must(s.Apply(a.F, want, want))
+				if choice&16 != 0 {
+					a.Pre = s.empty(m * n)
+				}
+			}
+			if choice&8 != 0 {
+				a.Residual = residual
+				s.must(s.Add(want, want, residual))
+			}
+			s.must(layers.Dense(a))
+			s.same(fmt.Sprintf("M N K %v, choice %d", size, choice), s.get(a.Y), s.get(want))
+			if a.Pre.Buf != nil {
+				s.same(fmt.Sprintf("M N K %v, choice %d, before the function", size, choice), s.get(a.Pre), s.get(pre))
+			}
+		}
+	}
+}
+
 // attention runs with operands where vectors begin and where they do not: the two may be computed in different ways.
 func attention(s *suite) {
 	for _, s.before = range []int{3, 16} {

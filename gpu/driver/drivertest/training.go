@@ -93,6 +93,126 @@ func rowSums(s *suite) {
 	s.fails("a row beyond the table", s.AddRows(s.put(s.values(4)), s.put(s.values(4)), s.putIDs([]int32{2}), s.putIDs([]int32{0}), 2))
 }
 
+// applyGrad compares slopes where they change, and in place.
+func applyGrad(s *suite) {
+	slopes := map[driver.Func]func(float64) float64{
+		driver.GELU: func(x float64) float64 {
+			return math.Erfc(-x/math.Sqrt2)/2 + x*math.Exp(-x*x/2)/math.Sqrt(2*math.Pi)
+		},
+		driver.Tanh: func(x float64) float64 { return 1 - math.Tanh(x)*math.Tanh(x) },
+		driver.SiLU: func(x float64) float64 {
+			e := 1 / (1 + math.Exp(-x))
+			return e * (1 + x*(1-e))
+		},
+		driver.ReLU: func(x float64) float64 {
+			if x > 0 {
+				return 1
+			}
+			return 0
+		},
+	}
+	x := append(s.values(601), 0, float32(math.Copysign(0, -1)), 30, -30, 1e-30, -1e-30)
+	x = s.round(x)
+	for f, slope := range slopes {
+		dy := s.values(len(x))
+		want := make([]float64, len(x))
+		for i, v := range x {
+			want[i] = float64(dy[i]) * slope(float64(v))
+		}
+		got, place := s.empty(len(x)), s.put(dy)
+		s.must(s.ApplyGrad(f, got, s.put(dy), s.put(x)))
+		s.near(f.String(), s.get(got), want, 1e-6)
+		s.must(s.ApplyGrad(f, place, place, s.put(x)))
+		s.same(f.String()+", in place", s.get(place), s.get(got))
+	}
+}
+
+// normGrads compares with sums over each row, for more rows than a back end may add up at a time, and without gradients of parameters.
+func normGrads(s *suite) {
+	const rows, eps = 131, 1e-3
+	for _, cols := range widths {
+		if cols == 1 {
+			continue // a row of one has no direction left
+		}
+		x, dy, w := s.values(rows*cols), s.values(rows*cols), s.parameters(cols)
+		before := s.parameters(2 * cols)
+		for _, centered := range []bool{true, false} {
+			dx, dw, db := make([]float64, rows*cols), make([]float64, cols), make([]float64, cols)
+			for j := range cols {
+				dw[j], db[j] = float64(before[j]), float64(before[cols+j])
+			}
+			for r := range rows {
+				at := func(v []float32, j int) float64 { return float64(v[r*cols+j]) }
+				mean, square, sum, along, n := 0.0, 0.0, 0.0, 0.0, float64(cols)
+				for j := range cols {
+					mean += at(x, j) / n
+				}
+				if !centered {
+					mean = 0
+				}
+				for j := range cols {
+					square += (at(x, j) - mean) * (at(x, j) - mean) / n
+				}
+				factor := 1 / math.Sqrt(square+eps)
+				for j := range cols {
+					h := (at(x, j) - mean) * factor
+					dw[j] += at(dy, j) * h
+					db[j] += at(dy, j)
+					sum += at(dy, j) * float64(w[j]) / n
+					along += at(dy, j) * float64(w[j]) * h / n
+				}
+				if !centered {
+					sum = 0
+				}
+				for j := range cols {
+					dx[r*cols+j] = factor * (at(dy, j)*float64(w[j]) - sum - (at(x, j)-mean)*factor*along)
+				}
+			}
+			what := fmt.Sprintf("rows of %d, centered %v", cols, centered)
+			got, gotW, gotB := s.empty(rows*cols), s.putF32(before[:cols]), s.putF32(before[cols:])
+			run := func(dw, db driver.View) {
+				if centered {
+					s.must(s.LayerNormGrad(got, dw, db, s.put(dy), s.put(x), s.putF32(w), cols, eps))
+				} else {
+					s.must(s.RMSNormGrad(got, dw, s.put(dy), s.put(x), s.putF32(w), cols, eps))
+				}
+			}
+			run(gotW, gotB)
+			first := s.get(got)
+			s.near(what, first, dx, 2e-6)
+			s.nearF32(what+", weight", s.get(gotW), dw, 2e-6)
+			if centered {
+				s.nearF32(what+", bias", s.get(gotB), db, 2e-6)
+			}
+			run(driver.View{}, driver.View{})
+			s.near(what+", fixed parameters", s.get(got), dx, 2e-6)
+		}
+	}
+}
+
+func softmaxGrad(s *suite) {
+	const rows, scale = 5, 0.3
+	for _, cols := range widths {
+		y, dy := s.values(rows*cols), s.values(rows*cols)
+		for i := range y {
+			y[i] = max(y[i], -y[i])
+		}
+		want := make([]float64, rows*cols)
+		for r := range rows {
+			sum := 0.0
+			for i := r * cols; i < (r+1)*cols; i++ {
+				sum += float64(y[i]) * float64(dy[i])
+			}
+			for i := r * cols; i < (r+1)*cols; i++ {
+				want[i] = scale * float64(y[i]) * (float64(dy[i]) - sum)
+			}
+		}
+		got := s.empty(rows * cols)
+		s.must(s.SoftmaxGrad(got, s.put(dy), s.put(y), cols, scale))
+		s.near(fmt.Sprintf("rows of %d", cols), s.get(got), want, 2e-6)
+	}
+}
+
 func crossEntropy(s *suite) {
 	const rows, scale = 5, 0.25
 	for _, cols := range []int{2, 7, 33, 1000} {

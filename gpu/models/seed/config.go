@@ -30,6 +30,27 @@ type Config struct {
 	DecodeHeads int `json:"decode_heads"`
 	DecodeMLP   int `json:"decode_mlp"`
 	ImageEmbed  int `json:"image_embed"` // elements of the image embedding that unCLIP decodes
+
+	// Bidirectional lets every query see all the others, for comparison: codes are then no longer causal. SEED's are.
+	Bidirectional bool `json:"bidirectional,omitempty"`
+
+	// Text and Painter are parts that only some models have: nil is none.
+	Text    *Text    `json:"text,omitempty"`
+	Painter *Painter `json:"painter,omitempty"`
+}
+
+// Text is the sizes of the text tower that the first stage of training contrasts images with.
+type Text struct {
+	Vocabulary int `json:"vocab"`     // V, words with the special ones
+	Positions  int `json:"positions"` // tokens of a text at most
+	Embed      int `json:"embed"`     // elements of the space that images and texts share
+}
+
+// Painter is the sizes of the decoder that draws a picture from codes, for small models. It is this program's own: the published
+// system draws with Stable Diffusion.
+type Painter struct {
+	Depth  int `json:"depth"`  // blocks
+	Coarse int `json:"coarse"` // points a side of the coarse picture
 }
 
 // Published is the sizes of the SEED-2 tokenizer: 1.15 billion parameters, 32 codes of 8192.
@@ -96,6 +117,12 @@ func (c Config) Validate() error {
 		if f.value%f.n != 0 {
 			errs = append(errs, fmt.Errorf("seed: config: %s is %d, want a multiple of %s, %d", f.name, f.value, f.by, f.n))
 		}
+	}
+	if t := c.Text; t != nil && (t.Vocabulary < 1 || t.Positions < 1 || t.Embed < 1) {
+		errs = append(errs, fmt.Errorf("seed: config: text is %+v, want 1 or more of each", *t))
+	}
+	if p := c.Painter; p != nil && (p.Depth < 0 || p.Coarse < 1 || p.Coarse > c.ImageSize) {
+		errs = append(errs, fmt.Errorf("seed: config: painter is %+v, want 0 blocks or more and 1 to image_size points", *p))
 	}
 	if c.Codes > 1<<16 {
 		errs = append(errs, fmt.Errorf("seed: config: codes is %d, want at most 65536, as codes are stored in 16 bits", c.Codes))

@@ -15,6 +15,11 @@ type Parts uint8
 const (
 	Encode     Parts = 1 << iota // 1.09 billion parameters at the published size, 4.4 GB
 	Detokenize                   // 30 million, 0.12 GB
+	// Texts is the text tower, Reconstruct the branch that gives causal embeddings back, Painting the painter: what training and
+	// evaluation need, and not every model has.
+	Texts
+	Reconstruct
+	Painting
 )
 
 // CLIP's mean and standard deviation of red, green and blue, of values in [0, 1].
@@ -32,15 +37,41 @@ func Load(dev *gpu.Device, src checkpoint.Source, c Config, parts Parts) (*Model
 	if parts&(Encode|Detokenize) == 0 {
 		return nil, fmt.Errorf("seed: load: no parts, want Encode, Detokenize or both")
 	}
+	l := nn.NewLoader(dev, src)
+	m, err := load(dev, l, src, c, parts)
+	return m, err
+}
+
+// LoadTraining is Load with the parameters that trains picks by name to be trained, which it returns. A trained codebook is used
+// from when Requantize is called.
+func LoadTraining(dev *gpu.Device, src checkpoint.Source, c Config, parts Parts, trains func(name string) bool) (*Model, []nn.Parameter, error) {
+	if err := c.Validate(); err != nil {
+		return nil, nil, err
+	}
+	l := nn.NewLoader(dev, src)
+	l.Train(trains)
+	m, err := load(dev, l, src, c, parts)
+	return m, l.Trained(), err
+}
+
+func load(dev *gpu.Device, l *nn.Loader, src checkpoint.Source, c Config, parts Parts) (*Model, error) {
 	m := &Model{config: c, parts: parts, dev: dev, recorded: map[int][]*recorded{}}
 	m.batch.Store(int64(dev.Batch()))
-	l := nn.NewLoader(dev, src)
 	if parts&Encode != 0 {
 		m.loadEncoder(l)
 		m.loadCodebook(l, src)
 	}
 	if parts&Detokenize != 0 {
 		m.loadDetokenizer(l)
+	}
+	if parts&Texts != 0 {
+		m.loadText(l)
+	}
+	if parts&Reconstruct != 0 {
+		m.reconstruction = m.loadBranch(l, "")
+	}
+	if parts&Painting != 0 {
+		m.loadPainter(l)
 	}
 	if err := l.Load(); err != nil {
 		return nil, fmt.Errorf("seed: %w", err)
@@ -61,7 +92,13 @@ func (m *Model) loadEncoder(l *nn.Loader) {
 	for i := range c.ViTDepth {
 		name := fmt.Sprintf("%sblocks.%d.", visual, i)
 		b := loadBlock(l, l.NarrowLinear, name, c.ViTWidth, c.ViTMLP, c.ViTHeads)
-		b.qkv = nn.Linear{Weight: l.Weight(name+"attn.qkv.weight", 3*c.ViTWidth, c.ViTWidth), Bias: l.Empty(3 * c.ViTWidth)}
+		b.qkv = nn.Linear{Weight: l.Weight(name+"attn.qkv.weight", 3*c.ViTWidth, c.ViTWidth)}
+		if l.Trains(name + "attn.q_bias") {
+			b.qBias, b.vBias, b.zero = l.Tensor(name+"attn.q_bias", c.ViTWidth), l.Tensor(name+"attn.v_bias", c.ViTWidth), l.Empty(c.ViTWidth)
+			m.blocks = append(m.blocks, b)
+			continue
+		}
+		b.qkv.Bias = l.Empty(3 * c.ViTWidth)
 		for third, which := range map[int]string{0: "attn.q_bias", 2: "attn.v_bias"} { // keys have none
 			if l.Check(name+which, c.ViTWidth) {
 				l.Into(b.qkv.Bias, third*c.ViTWidth, name+which)
@@ -129,7 +166,7 @@ func loadQueryLayer(l *nn.Loader, c Config, i int) queryLayer {
 
 // loadCodebook loads the codebook for Quantize, with the squared lengths of its rows.
 func (m *Model) loadCodebook(l *nn.Loader, src checkpoint.Source) {
-	const name = "quantize.embedding.weight"
+	const name = CodebookName
 	c := m.config
 	m.codebook = l.Table(name, c.Codes, c.CodeWidth)
 	if m.codebook == nil {
@@ -140,27 +177,35 @@ func (m *Model) loadCodebook(l *nn.Loader, src checkpoint.Source) {
 		l.Fail(name, err)
 		return
 	}
-	norms := make([]float32, c.Codes)
+	m.norms = l.Values(squaredLengths(rows, c.CodeWidth), c.Codes)
+}
+
+func squaredLengths(rows []float32, width int) []float32 {
+	norms := make([]float32, len(rows)/width)
 	for i := range norms {
-		for _, v := range rows[i*c.CodeWidth : (i+1)*c.CodeWidth] {
+		for _, v := range rows[i*width : (i+1)*width] {
 			norms[i] += v * v
 		}
 	}
-	m.norms = l.Values(norms, c.Codes)
+	return norms
+}
+
+// Requantize makes Quantize use other rows [K D], those of a codebook in training.
+func (m *Model) Requantize(rows []float32) error {
+	if err := m.codebook.SetRows(0, rows); err != nil {
+		return err
+	}
+	p := m.dev.NewPass(gpu.Inference)
+	p.WriteF32(m.norms, 0, squaredLengths(rows, m.config.CodeWidth))
+	return p.Close()
 }
 
 func (m *Model) loadDetokenizer(l *nn.Loader) {
 	c := m.config
-	m.table = l.Tensor("quantize.embedding.weight", c.Codes, c.CodeWidth)
+	m.table = l.Tensor(CodebookName, c.Codes, c.CodeWidth)
 	m.decode0 = l.Linear("decode_task_layer.0", c.CodeWidth, c.CodeWidth)
 	m.decode2 = l.Linear("decode_task_layer.2", c.QFormerWidth, c.CodeWidth)
-	m.imagePositions = l.Tensor("pos_embed_image", 1, c.Queries, c.QFormerWidth)
-	for i := range c.DecodeDepth {
-		name := fmt.Sprintf("blocks_image.%d.", i)
-		b := loadBlock(l, l.Linear, name, c.QFormerWidth, c.DecodeMLP, c.DecodeHeads)
-		b.qkv = l.Linear(name+"attn.qkv", 3*c.QFormerWidth, c.QFormerWidth)
-		m.imageBlocks = append(m.imageBlocks, b)
-	}
+	m.image = m.loadBranch(l, "_image")
 	in := c.QFormerWidth
 	for i, out := range downWidths {
 		m.imageDown[i] = nn.Linear{Weight: l.Weight(fmt.Sprintf("image_down.%d.weight", 2*i), out, in)} // no bias

@@ -25,6 +25,8 @@ const (
 	epsBlock   = 1e-6
 	epsVision  = 1e-5
 	epsQFormer = 1e-12
+	// epsUnit keeps a vector of zeros finite when its length becomes 1.
+	epsUnit = 1e-30
 )
 
 // Model is a tokenizer on a device. Its methods may be called from several goroutines at once.
@@ -54,25 +56,35 @@ type Model struct {
 	norms       *gpu.Tensor // [K], squared lengths of the codebook's rows
 
 	// The de-tokenizer.
-	table          *gpu.Tensor // [K D], the codebook again, to look rows up
-	decode0        nn.Linear   // D → D, tanh
-	decode2        nn.Linear   // D → H
-	imagePositions *gpu.Tensor // [1 Q H]
-	imageBlocks    []block
-	imageDown      [len(downWidths)]nn.Linear // H → 256 → 128 → 32
-	imageProj      nn.Linear                  // Q·32 → image_embed
+	table     *gpu.Tensor // [K D], the codebook again, to look rows up
+	decode0   nn.Linear   // D → D, tanh
+	decode2   nn.Linear   // D → H
+	image     branch
+	imageDown [len(downWidths)]nn.Linear // H → 256 → 128 → 32
+	imageProj nn.Linear                  // Q·32 → image_embed
+
+	// What training and evaluation add.
+	texts          textTower
+	reconstruction branch
+	paints         painter
 }
 
 // block is a pre-norm transformer block: x += Attention(Norm(x)); x += MLP(Norm(x)).
 type block struct {
 	norm1, norm2   nn.LayerNorm
 	qkv, proj      nn.Linear
+	qBias, vBias   *gpu.Tensor // [C] each, of a vision transformer in training, whose qkv has no bias of its own then
+	zero           *gpu.Tensor // [C], in the place of the keys' bias
 	fc1, fc2       nn.Linear
 	attentionHeads int
 }
 
 func (b *block) forward(p *gpu.Pass, x *gpu.Tensor) *gpu.Tensor { // x [B T C] → [B T C]
-	qkv := b.qkv.Forward(p, b.norm1.Forward(p, x))        // [B T 3C]
+	layer := b.qkv
+	if b.qBias != nil {
+		layer.Bias = p.Reshape(p.Stack(b.qBias, b.zero, b.vBias), 3*x.Dim(2)) // [3C]
+	}
+	qkv := layer.Forward(p, b.norm1.Forward(p, x))        // [B T 3C]
 	q, k, v := p.Split3(qkv)                              // 3 x [B T C]
 	y := p.Attention(q, k, v, b.attentionHeads, gpu.Full) // [B T C]
 	x = b.proj.Add(p, y, x)                               // [B T C]
@@ -103,8 +115,8 @@ type queryLayer struct {
 	norm                 nn.LayerNorm
 }
 
-func (l *queryLayer) forward(p *gpu.Pass, h, features *gpu.Tensor) *gpu.Tensor { // h [B Q H], features [B T W]
-	h = l.self.forward(p, h, h, gpu.Causal) // [B Q H]
+func (l *queryLayer) forward(p *gpu.Pass, h, features *gpu.Tensor, mask gpu.Mask) *gpu.Tensor { // h [B Q H], features [B T W]
+	h = l.self.forward(p, h, h, mask) // [B Q H]
 	if l.cross != nil {
 		h = l.cross.forward(p, h, features, gpu.Full) // [B Q H]
 	}
@@ -114,6 +126,18 @@ func (l *queryLayer) forward(p *gpu.Pass, h, features *gpu.Tensor) *gpu.Tensor {
 
 // Vision is the vision transformer and the norm behind it: rgb [B S S 3] of bytes → features [B P+1 W].
 func (m *Model) Vision(p *gpu.Pass, rgb *gpu.Tensor) *gpu.Tensor {
+	return m.Normalize(p, m.ViT(p, rgb))
+}
+
+// Normalize is the norm between the two: x [B P+1 W] → features [B P+1 W].
+func (m *Model) Normalize(p *gpu.Pass, x *gpu.Tensor) *gpu.Tensor {
+	x = m.lnVision.Forward(p, x)
+	p.Tap("ln_vision", x)
+	return x
+}
+
+// ViT is the vision transformer: rgb [B S S 3] of bytes → [B P+1 W].
+func (m *Model) ViT(p *gpu.Pass, rgb *gpu.Tensor) *gpu.Tensor {
 	p.Tap("pixels", rgb)
 	x := p.Patches(rgb, m.pixelTable, m.config.PatchSize) // [B P 3·patch·patch], normalized
 	x = m.patchEmbed.Forward(p, x)                        // [B P W], a convolution with stride = size
@@ -123,8 +147,6 @@ func (m *Model) Vision(p *gpu.Pass, rgb *gpu.Tensor) *gpu.Tensor {
 		return m.blocks[i].forward(p, x)
 	}) // [B P+1 W], no final norm
 	p.Tap("vit", x)
-	x = m.lnVision.Forward(p, x) // [B P+1 W]
-	p.Tap("ln_vision", x)
 	return x
 }
 
@@ -133,8 +155,12 @@ func (m *Model) Vision(p *gpu.Pass, rgb *gpu.Tensor) *gpu.Tensor {
 func (m *Model) CausalQueries(p *gpu.Pass, features *gpu.Tensor) *gpu.Tensor {
 	h := m.queryNorm.Forward(p, m.queryTokens) // [1 Q H]
 	h = p.Repeat(h, features.Dim(0))           // [B Q H]
+	mask := gpu.Causal
+	if m.config.Bidirectional {
+		mask = gpu.Full
+	}
 	h = p.Layers(len(m.layers), h, func(i int, h *gpu.Tensor) *gpu.Tensor {
-		return m.layers[i].forward(p, h, features)
+		return m.layers[i].forward(p, h, features, mask)
 	}) // [B Q H]
 	p.Tap("causal", h)
 	return h
@@ -142,8 +168,7 @@ func (m *Model) CausalQueries(p *gpu.Pass, features *gpu.Tensor) *gpu.Tensor {
 
 // Embed gives the vectors to be quantized: rgb [B S S 3] of bytes → z [B Q D].
 func (m *Model) Embed(p *gpu.Pass, rgb *gpu.Tensor) *gpu.Tensor {
-	h := m.CausalQueries(p, m.Vision(p, rgb))   // [B Q H]
-	z := m.task2.Forward(p, m.task0.Tanh(p, h)) // [B Q D]
+	z := m.EncodeTask(p, m.CausalQueries(p, m.Vision(p, rgb))) // [B Q D]
 	p.Tap("z", z)
 	return z
 }
@@ -157,17 +182,8 @@ func (m *Model) Quantize(p *gpu.Pass, z *gpu.Tensor) *gpu.Tensor {
 
 // ImageEmbedding is the de-tokenizer: codes [B Q] of I32 → embeddings [B image_embed].
 func (m *Model) ImageEmbedding(p *gpu.Pass, codes *gpu.Tensor) *gpu.Tensor {
-	x := p.Lookup(m.table, codes)                  // [B Q D]
-	x = m.decode2.Forward(p, m.decode0.Tanh(p, x)) // [B Q H]
-	x = p.Add(x, m.imagePositions)                 // [B Q H]
-	x = p.Layers(len(m.imageBlocks), x, func(i int, x *gpu.Tensor) *gpu.Tensor {
-		return m.imageBlocks[i].forward(p, x)
-	}) // [B Q H], no final norm
-	x = m.imageDown[0].ReLU(p, x)                 // [B Q 256]
-	x = m.imageDown[1].ReLU(p, x)                 // [B Q 128]
-	x = m.imageDown[2].Forward(p, x)              // [B Q 32]
-	x = p.Reshape(x, x.Dim(0), x.Dim(1)*x.Dim(2)) // [B Q·32]
-	x = m.imageProj.Forward(p, x)                 // [B image_embed]
+	y := m.DecodeTask(p, m.CodeVectors(p, codes)) // [B Q H]
+	x := m.ImageHead(p, m.ImageBranch(p, y))      // [B image_embed]
 	p.Tap("image_embed", x)
 	return x
 }

@@ -12,6 +12,12 @@ type Param struct {
 	Shape []int
 }
 
+// bert is the prefix of the Q-Former's names.
+const bert = "Qformer.bert."
+
+// CodebookName is the name of the codebook [K D].
+const CodebookName = "quantize.embedding.weight"
+
 // visual is the prefix of the vision transformer's names; eva_vit_g.pth has them without it.
 const visual = "visual_encoder."
 
@@ -49,7 +55,7 @@ func (p *params) block(name string, width, mlp int, splitBias bool) {
 	p.linear(name+"mlp.fc2", width, mlp)
 }
 
-func (p *params) codebook(c Config) { p.add("quantize.embedding.weight", c.Codes, c.CodeWidth) }
+func (p *params) codebook(c Config) { p.add(CodebookName, c.Codes, c.CodeWidth) }
 
 func (p *params) decodeTask(c Config) {
 	p.linear("decode_task_layer.0", c.CodeWidth, c.CodeWidth)
@@ -121,14 +127,15 @@ func (c Config) Detokenizer() []Param {
 }
 
 // Params lists every parameter of the two published files, in file order: those of Encode and Detokenize, and the
-// reconstruction branch that only training uses.
+// reconstruction branch that only training uses; then those of the text tower and of the painter, where the sizes name them.
 func (c Config) Params() []Param {
 	p := params(c.Encoder())
 	p.decodeTask(c)
 	p.branch(c, "")
 	p.branch(c, "_image")
 	p.imageHead(c)
-	return p
+	p = append(p, c.TextParams()...)
+	return append(p, c.painterParams()...)
 }
 
 // StandIn is a Source of deterministic weights by rule, for tests and benchmarks; see checkpoint.NewStandIn.

@@ -307,3 +307,42 @@ func TestParams(t *testing.T) {
 		t.Errorf("the fixture's sizes are %s, those of Tiny %s", got, want)
 	}
 }
+
+// TestCausal changes the last query: of a causal model no other embedding changes, of a bidirectional one all do.
+func TestCausal(t *testing.T) {
+	for _, both := range []bool{false, true} {
+		c := seed.Tiny()
+		c.Bidirectional = both
+		dev := open(t, "cpu", gpu.Options{})
+		causal := func(src checkpoint.Source) []float32 {
+			m := load(t, dev, src, c, seed.Encode)
+			p := dev.NewPass(gpu.Inference)
+			h := m.CausalQueries(p, m.Vision(p, p.Bytes(noise(c, 1), 1, c.ImageSize, c.ImageSize, 3)))
+			out := make([]float32, h.Len())
+			p.ReadF32(h, out)
+			if err := p.Close(); err != nil {
+				t.Fatal(err)
+			}
+			return out
+		}
+		src := seed.StandIn(c, 3)
+		const name = "query_tokens"
+		queries := make([]float32, c.Queries*c.QFormerWidth)
+		if err := src.Read(name, 0, queries); err != nil {
+			t.Fatal(err)
+		}
+		for i := range c.QFormerWidth {
+			queries[(c.Queries-1)*c.QFormerWidth+i] += float32(i%5) - 2
+		}
+		changed, err := checkpoint.Values([]checkpoint.Info{{Name: name, Shape: []int{1, c.Queries, c.QFormerWidth}}}, [][]float32{queries})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, b := causal(src), causal(checkpoint.Union(checkpoint.Prefixed{Source: changed}, checkpoint.Prefixed{Source: src}))
+		first := slices.Equal(a[:(c.Queries-1)*c.QFormerWidth], b[:(c.Queries-1)*c.QFormerWidth])
+		last := slices.Equal(a[(c.Queries-1)*c.QFormerWidth:], b[(c.Queries-1)*c.QFormerWidth:])
+		if first == both || last {
+			t.Errorf("bidirectional %v: the others unchanged %v, the last unchanged %v", both, first, last)
+		}
+	}
+}
