@@ -12,10 +12,11 @@ import (
 	"sower/gpu/checkpoint"
 	"sower/gpu/models/lm"
 	_ "sower/gpu/models/lm/all" // the architectures
+	"sower/internal/fetch"
 )
 
 // Usage is the help text of --base.
-const Usage = `language model: a Hugging Face folder (LLaMA or OPT; safetensors or .bin), a .gguf file, or standin:tiny:N
+const Usage = `language model: a Hugging Face folder (LLaMA or OPT; safetensors or .bin) or a .gguf file, by path, gs:// or s3:// URL, or standin:tiny:N
 (a LLaMA of 0.3 million parameters by rule, N the seed, for the bytes tokenizer: it knows nothing)`
 
 // Base is an opened --base.
@@ -26,13 +27,17 @@ type Base struct {
 	StandIn bool
 }
 
-// Open resolves the argument.
+// Open resolves the argument. What lies in an object store is fetched to this machine first; Path is where it is here.
 func Open(arg string) (*Base, error) {
 	if arg == "" {
 		return nil, errors.New("--base is missing: give a " + Usage)
 	}
 	if !strings.HasPrefix(arg, "standin:") {
-		c, err := lm.Open(arg)
+		path, err := fetch.Local(arg, fetch.Weights)
+		if err != nil {
+			return nil, fmt.Errorf("--base: %w", err)
+		}
+		c, err := lm.Open(path)
 		if err != nil {
 			return nil, err
 		}

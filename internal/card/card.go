@@ -24,6 +24,10 @@ func Files(m *schemas.Manifest) (map[string][]byte, error) {
 		return map[string][]byte{"README.md": interleave(m), "croissant.json": croissant}, nil
 	case "detokenize":
 		return map[string][]byte{"README.md": detokenize(m)}, nil
+	case "evaluate":
+		return map[string][]byte{"README.md": evaluated(m)}, nil
+	case "prepare":
+		return map[string][]byte{"README.md": prepared(m)}, nil
 	case "generate":
 		return map[string][]byte{"README.md": generate(m)}, nil
 	}

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"sower/internal/fetch"
 )
 
 // Options says how to read a vocabulary.
@@ -31,7 +33,7 @@ type Loaded struct {
 // Open reads the tokenizer in a folder or file; "bytes" is the built-in one. Of a folder it takes the first of
 // tokenizer.json (not with Rules "seed"), tokenizer.model, vocab.json with merges.txt, vocab.txt, tokenizer.json, or the
 // only GGUF file; the small files beside it (tokenizer_config.json, special_tokens_map.json, added_tokens.json) count. Of a
-// file that is named, nothing beside it counts except merges.txt for vocab.json.
+// file that is named, nothing beside it counts except merges.txt for vocab.json. What lies in an object store is fetched first.
 func Open(path string, o Options) (*Loaded, error) {
 	if path == "bytes" {
 		return &Loaded{Tokenizer: Bytes(), Kind: "bytes"}, nil
@@ -40,6 +42,10 @@ func Open(path string, o Options) (*Loaded, error) {
 	case "", "auto", "hf", "seed":
 	default:
 		return nil, fmt.Errorf("text: rules %q are not known (have: auto, hf, seed)", o.Rules)
+	}
+	path, err := local(path)
+	if err != nil {
+		return nil, fmt.Errorf("text: %w", err)
 	}
 	info, err := os.Stat(path)
 	if err != nil {
@@ -78,6 +84,16 @@ func Open(path string, o Options) (*Loaded, error) {
 		}
 	}
 	return l, nil
+}
+
+// local fetches what lies in an object store. vocab.json and merges.txt are read together, whichever is named.
+func local(path string) (string, error) {
+	name := path[strings.LastIndexByte(path, '/')+1:]
+	if fetch.Remote(path) && (name == "vocab.json" || name == "merges.txt") {
+		dir, err := fetch.Local(path[:len(path)-len(name)], func([]string) []string { return []string{"vocab.json", "merges.txt"} })
+		return filepath.Join(dir, name), err
+	}
+	return fetch.Local(path, fetch.Vocabulary)
 }
 
 func isTokenizerJSON(name string) bool {

@@ -85,3 +85,23 @@ func fromPhantom(token string) string {
 	}
 	return "##" + token
 }
+
+// Words cuts a text as BERT's tokenizer does before it looks for pieces: lower case without accents, punctuation by itself. A
+// vocabulary for vocab.txt is made of them.
+func Words(s string) []string {
+	s = bert{clean: true, chinese: true, accents: true, lower: true}.apply(s)
+	var out []string
+	for _, p := range (bertWords{}).split(nil, piece{s: s}) {
+		out = append(out, p.s)
+	}
+	return out
+}
+
+// ParseVocabTxt makes a tokenizer of vocab.txt alone, lower case, as BertTokenizerFast.
+func ParseVocabTxt(p []byte) (Tokenizer, error) {
+	s, err := parseVocabTxt(p, &config{mapPlain: map[string]bool{}}, false)
+	if err != nil {
+		return nil, err
+	}
+	return build(s)
+}

@@ -1,17 +1,8 @@
 // Package tune does the work of sower tune without knowing about Beam: it reads sequences, trains adapters on a resident model for
 // one worker's share of a round, averages what the workers made, and commits.
 //
-// # Rounds
-//
-// A run is a number of steps; a step is a batch of rows of the corpus, in the corpus's order, over and over. Rounds of
-// StepsPerRound steps end with a commit. With one worker a round is plain training, and how a run is cut into rounds does
-// not change a bit of it. With W workers, worker w of a round takes its steps w, w+W, w+2W, …, all from the adapter that the
-// round began with, and keeps optimizer moments of its own; the commit averages the adapters, in the order of workers and
-// in float64 (local SGD, arXiv 1805.09767). An outer step with Nesterov momentum beyond the average (DiLoCo, arXiv 2311.08105) is
-// there for rounds of hundreds of steps a worker; with short ones it overshoots, which is why it is off by default.
-//
-// Each round is a function of the commit before and the corpus, so that a run that was killed goes on at the last commit and ends
-// with the same bytes.
+// A step is a batch of rows of the corpus, in the corpus's order, over and over; worker w of W takes the steps w, w+W, w+2W, … of a
+// round. Package rounds has the rules of rounds and commits.
 package tune
 
 import (
@@ -105,12 +96,7 @@ func (c *Config) Validate() error {
 }
 
 // Rounds is the number of commits of the run.
-func (c *Config) Rounds() int { return (c.Steps + c.StepsPerRound - 1) / c.StepsPerRound }
-
-// steps is the range of steps of a round.
-func (c *Config) steps(round int) (from, to int) {
-	return round * c.StepsPerRound, min((round+1)*c.StepsPerRound, c.Steps)
-}
+func (c *Config) Rounds() int { return c.plan().Rounds() }
 
 // Options are the settings that change the result, for the identity. How a run of one worker is cut into rounds does not.
 func (c *Config) Options() map[string]string {

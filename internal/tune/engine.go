@@ -17,6 +17,7 @@ import (
 	"sower/internal/base"
 	"sower/internal/blob"
 	"sower/internal/progress"
+	"sower/internal/rounds"
 	"sower/schemas"
 )
 
@@ -29,9 +30,7 @@ type trainer struct {
 	model       lm.Model
 	adapters    *lora.Adapters
 	opt         *optim.AdamW
-	names       []string
-	shapes      [][]int
-	initial     *State // of a run, by its seed
+	initial     *rounds.State // of a run, by its seed
 	packed      bool
 }
 
@@ -119,10 +118,7 @@ func (t *trainer) fill(ctx context.Context, c Config) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, p := range t.adapters.Parameters() {
-		t.names, t.shapes = append(t.names, p.Name), append(t.shapes, slices.Clone(p.Tensor.Shape()))
-	}
-	t.initial, err = t.save(true)
+	t.initial, err = t.save()
 	return err
 }
 
@@ -151,71 +147,36 @@ func (t *trainer) Close() error {
 }
 
 // load puts a state on the device; without moments those of the optimizer become 0.
-func (t *trainer) load(s *State) error {
-	p := t.dev.NewPass(gpu.Inference)
-	for i, q := range t.adapters.Parameters() {
-		p.WriteF32(q.Tensor, 0, s.Values[i])
-	}
-	if err := p.Close(); err != nil {
-		return err
-	}
-	m := optim.State{Steps: s.Updates}
-	for i, name := range t.names {
-		n := len(s.Values[i])
-		one := optim.Moments{Name: name, M: make([]float32, n), V: make([]float32, n)}
-		if s.Second != nil {
-			one.M, one.V = s.First[i], s.Second[i]
-		}
-		m.Moments = append(m.Moments, one)
-	}
-	return t.opt.Import(m)
-}
+func (t *trainer) load(s *rounds.State) error { return rounds.Put(t.dev, t.opt, s) }
 
 // save copies the state from the device.
-func (t *trainer) save(moments bool) (*State, error) {
-	s := &State{Names: t.names, Shapes: t.shapes, Updates: t.opt.Steps()}
-	p := t.dev.NewPass(gpu.Inference)
-	for _, q := range t.adapters.Parameters() {
-		v := make([]float32, q.Tensor.Len())
-		p.ReadF32(q.Tensor, v)
-		s.Values = append(s.Values, v)
-	}
-	if err := p.Close(); err != nil || !moments {
-		return s, err
-	}
-	m, err := t.opt.Export()
-	for _, one := range m.Moments {
-		s.First, s.Second = append(s.First, one.M), append(s.Second, one.V)
-	}
-	return s, err
-}
+func (t *trainer) save() (*rounds.State, error) { return rounds.Take(t.dev, t.opt) }
 
 // runaway is how many nats above that of the run's first step a loss ends the run.
 const runaway = 10
 
 // train runs a worker's steps of a round on the state that is loaded.
-func (t *trainer) train(ctx context.Context, c *Config, round, worker int) (*Report, error) {
-	r := &Report{Round: round, Worker: worker}
+func (t *trainer) train(ctx context.Context, c *Config, round, worker int) (list []Step, seconds float64, err error) {
 	schedule := optim.Schedule{Shape: optim.Shape(c.Schedule), Base: c.Rate, Warmup: c.Warmup, Total: c.Steps, Floor: c.Floor}
 	run := progress.Lookup(c.RunID)
 	mode := gpu.Training
 	if c.Recompute {
 		mode = gpu.Recompute
 	}
-	from, to := c.steps(round)
+	from, to := c.plan().Range(round)
 	began := time.Now()
 	first := math.NaN()
 	for step := from + worker; step < to; step += c.Workers {
 		if err := errors.Join(ctx.Err(), context.Cause(run.Ctx)); err != nil {
-			return nil, fmt.Errorf("tune: step %d: %w", step, err)
+			return nil, 0, fmt.Errorf("tune: step %d: %w", step, err)
 		}
 		rows, err := c.batch(ctx, t.corpus, t.packed, step)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		sums, err := t.losses(mode, rows, c, func(part int) { t.adapters.SetStep(step, part) })
 		if err != nil {
-			return nil, fmt.Errorf("tune: step %d: %w", step, err)
+			return nil, 0, fmt.Errorf("tune: step %d: %w", step, err)
 		}
 		m := Step{Round: int32(round), Worker: int32(worker), Step: int64(step), Rate: schedule.Rate(step), Tokens: sums.tokens, Targets: sums.all.n}
 		m.Loss, m.TextLoss, m.ImageLoss = sums.all.mean(), sums.text.mean(), sums.image.mean()
@@ -223,16 +184,15 @@ func (t *trainer) train(ctx context.Context, c *Config, round, worker int) (*Rep
 			first = m.Loss
 		}
 		if math.IsNaN(m.Loss) || math.IsInf(m.Loss, 0) || m.Loss > first+runaway {
-			return nil, fmt.Errorf("tune: the loss of step %d is %v (%.3f at the first of this round): lower --rate, raise --warmup, or lower --clip", step, m.Loss, first)
+			return nil, 0, fmt.Errorf("tune: the loss of step %d is %v (%.3f at the first of this round): lower --rate, raise --warmup, or lower --clip", step, m.Loss, first)
 		}
 		if m.Norm, err = t.opt.Step(m.Rate); err != nil {
-			return nil, fmt.Errorf("tune: step %d, loss %.4f: %w; lower --rate or raise --warmup", step, m.Loss, err)
+			return nil, 0, fmt.Errorf("tune: step %d, loss %.4f: %w; lower --rate or raise --warmup", step, m.Loss, err)
 		}
-		r.Steps = append(r.Steps, m)
-		live(c.RunID).stepped(m)
+		list = append(list, m)
+		lives.Of(c.RunID).stepped(m)
 	}
-	r.Seconds = time.Since(began).Seconds()
-	return r, nil
+	return list, time.Since(began).Seconds(), nil
 }
 
 // kindSum adds up the losses of targets of one kind.

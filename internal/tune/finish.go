@@ -3,9 +3,6 @@ package tune
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,6 +13,7 @@ import (
 	"sower/internal/blob"
 	"sower/internal/card"
 	"sower/internal/corpus"
+	"sower/internal/rounds"
 	"sower/schemas"
 )
 
@@ -53,6 +51,10 @@ func Finish(ctx context.Context, c Config, m schemas.Manifest) error {
 		}
 		commits = append(commits, commit)
 	}
+	// A worker that was killed while the run went on without it left its temporary files.
+	if _, err := t.out.Sweep(ctx, ""); err != nil {
+		return err
+	}
 	last := commits[len(commits)-1]
 	var files []string
 	add := func(list []string, err error) error {
@@ -76,7 +78,7 @@ func Finish(ctx context.Context, c Config, m schemas.Manifest) error {
 	slices.Sort(files)
 	m.Files = nil
 	for _, name := range files {
-		f, err := describe(ctx, t.out, name)
+		f, err := corpus.Describe(ctx, t.out, name)
 		if err != nil {
 			return err
 		}
@@ -127,7 +129,7 @@ func (t *trainer) size() (n int) {
 
 // export writes a commit's adapter as a PEFT folder and returns the names of its files.
 func (t *trainer) export(ctx context.Context, m *Commit, folder string) ([]string, error) {
-	s, _, err := readState(ctx, t.out, m.State, m.SHA256, t.names, t.shapes)
+	s, _, err := rounds.ReadState(ctx, t.out, m.State, m.SHA256, t.initial)
 	if err != nil {
 		return nil, err
 	}
@@ -216,38 +218,8 @@ func (t *trainer) metrics(ctx context.Context, c *Config, commits []*Commit) ([]
 	return []string{MetricsFile}, nil
 }
 
-// describe lists a committed file with its digest.
-func describe(ctx context.Context, b *blob.Bucket, name string) (schemas.File, error) {
-	p, err := b.ReadAll(ctx, name, maxFile)
-	if err != nil {
-		return schemas.File{}, err
-	}
-	sum := sha256.Sum256(p)
-	f := schemas.File{Path: name, Bytes: int64(len(p)), SHA256: hex.EncodeToString(sum[:])}
-	if strings.HasSuffix(name, ".parquet") {
-		footer, err := corpus.ReadFooter(ctx, b, name)
-		if err != nil {
-			return f, err
-		}
-		f.Rows = footer.Rows
-	}
-	return f, nil
-}
-
-// RunFile says which run an output folder belongs to; it is written first.
-const RunFile = "run.json"
-
-// WriteRun marks the output folder as this run's.
-func WriteRun(ctx context.Context, b *blob.Bucket, c *Config) error {
-	text, err := json.MarshalIndent(c.Identity, "", "  ")
-	if err != nil {
-		return err
-	}
-	return b.WriteAll(ctx, RunFile, append(text, '\n'))
-}
-
 // own are the names in the top folder that a run writes; the tokenizer's are those that its kinds have.
-var own = []string{schemas.ManifestName, RunFile, MetricsFile, "README.md", "adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "tokenizer_config.json",
+var own = []string{schemas.ManifestName, rounds.RunFile, MetricsFile, "README.md", "adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "tokenizer_config.json",
 	"special_tokens_map.json", "tokenizer.model", "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt"}
 
 // Wipe deletes a run and nothing else.

@@ -3,6 +3,8 @@ package tune
 import (
 	"sync"
 	"time"
+
+	"sower/internal/rounds"
 )
 
 // Live is what a run in this process is doing, for whoever shows it.
@@ -15,36 +17,13 @@ type Live struct {
 	valid  *Validation
 }
 
-var lives struct {
-	sync.Mutex
-	byRun map[string]*Live
-}
+var lives rounds.Watched[Live]
 
 // Watch makes the figures of a run of this process available until Unwatch.
-func Watch(run string) *Live {
-	lives.Lock()
-	defer lives.Unlock()
-	if lives.byRun == nil {
-		lives.byRun = map[string]*Live{}
-	}
-	l := &Live{began: time.Now()}
-	lives.byRun[run] = l
-	return l
-}
+func Watch(run string) *Live { return lives.Watch(run, &Live{began: time.Now()}) }
 
 // Unwatch forgets a run.
-func Unwatch(run string) {
-	lives.Lock()
-	defer lives.Unlock()
-	delete(lives.byRun, run)
-}
-
-// live finds a run; in a worker process nobody watches, and nil does nothing.
-func live(run string) *Live {
-	lives.Lock()
-	defer lives.Unlock()
-	return lives.byRun[run]
-}
+func Unwatch(run string) { lives.Unwatch(run) }
 
 func (l *Live) stepped(s Step) {
 	if l == nil {

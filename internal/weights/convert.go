@@ -8,6 +8,7 @@ import (
 
 	"sower/gpu/checkpoint"
 	"sower/internal/blob"
+	"sower/internal/tensors"
 )
 
 // shardBytes is the size that a converted model's files stay below, as Hugging Face folders do.
@@ -24,6 +25,11 @@ func (m *Model) Convert(ctx context.Context, out *blob.Bucket, dtype checkpoint.
 		return nil, encode
 	}
 	var shards [][]checkpoint.Entry
+	var texts []checkpoint.Entry
+	inText := map[string]bool{}
+	for _, p := range m.Config.TextParams() {
+		inText[p.Name] = true
+	}
 	var size, total int
 	for _, p := range m.Config.Params() {
 		info, ok := m.Source.Find(p.Name)
@@ -38,6 +44,10 @@ func (m *Model) Convert(ctx context.Context, out *blob.Bucket, dtype checkpoint.
 		}
 		if info.DType == checkpoint.F64 {
 			info.DType = checkpoint.F32
+		}
+		if inText[p.Name] {
+			texts = append(texts, checkpoint.Entry{Info: info, From: m.Source})
+			continue
 		}
 		n := info.Len() * info.DType.Size()
 		if len(shards) == 0 || size+n > shardBytes {
@@ -63,17 +73,8 @@ func (m *Model) Convert(ctx context.Context, out *blob.Bucket, dtype checkpoint.
 		if len(shards) > 1 {
 			name = fmt.Sprintf("model-%05d-of-%05d.safetensors", i+1, len(shards))
 		}
-		w, err := out.Create(ctx, name)
-		if err != nil {
+		if _, err := tensors.Write(ctx, out, name, entries, tensors.PyTorch); err != nil {
 			return nil, err
-		}
-		err = checkpoint.WriteSafetensors(w, entries, map[string]string{"format": "pt"})
-		if err == nil {
-			err = w.Commit()
-		}
-		if err != nil {
-			w.Abort()
-			return nil, fmt.Errorf("model: write %s: %w", name, err)
 		}
 		for _, e := range entries {
 			index[e.Name] = name
@@ -90,7 +91,18 @@ func (m *Model) Convert(ctx context.Context, out *blob.Bucket, dtype checkpoint.
 		}
 		files = append(files, "model.safetensors.index.json")
 	}
-	return files, nil
+	if len(texts) == 0 {
+		return files, nil
+	}
+	words, err := m.Vocabulary()
+	if err != nil {
+		return nil, err
+	}
+	if err := out.WriteAll(ctx, VocabularyFile, words); err != nil {
+		return nil, err
+	}
+	_, err = tensors.Write(ctx, out, TextFile, texts, tensors.PyTorch)
+	return append(files, TextFile, VocabularyFile), err
 }
 
 // ParseDType reads --dtype.

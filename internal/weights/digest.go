@@ -3,6 +3,7 @@ package weights
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -65,6 +66,20 @@ func (m *Model) DetokenizerDigest() (string, error) {
 	return m.sum("detokenizer", m.Config.Detokenizer())
 }
 
+// KnownDigest is the identity of those weights that the model of a configuration uses, whichever are there.
+func (m *Model) KnownDigest(c seed.Config) (string, error) {
+	var known []seed.Param
+	for _, p := range c.Params() {
+		if _, ok := m.Source.Find(p.Name); ok {
+			known = append(known, p)
+		}
+	}
+	if len(known) == 0 {
+		return "", fmt.Errorf("model: %s has no tensor of this model", m.Arg)
+	}
+	return m.sum("known "+fmt.Sprint(len(known)), known)
+}
+
 func (m *Model) sum(what string, params []seed.Param) (string, error) {
 	if m.IsNull() {
 		return Null, nil
@@ -104,7 +119,11 @@ func (m *Model) remembered(what string) string {
 	if err != nil || m.stamp.text == "" {
 		return ""
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%v\n%s", what, m.Config, m.stamp.text))
+	config, err := json.Marshal(m.Config)
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s", what, config, m.stamp.text))
 	return filepath.Join(dir, "sower", "digests", hex.EncodeToString(sum[:16]))
 }
 

@@ -12,6 +12,8 @@ import (
 
 	"sower/gpu/checkpoint"
 	"sower/gpu/models/seed"
+	"sower/internal/fetch"
+	"sower/internal/mini"
 )
 
 // Names of the published files (docs/weights.md).
@@ -20,6 +22,13 @@ const (
 	visionFile    = "eva_vit_g.pth"
 	visionPrefix  = "visual_encoder."
 	configFile    = "config.json"
+)
+
+// TextFile is where a model folder has its text tower, which evaluation needs and encoding does not, and VocabularyFile the tower's
+// words, a line each, as BERT's.
+const (
+	TextFile       = "text.safetensors"
+	VocabularyFile = "vocab.txt"
 )
 
 // Null is the --model that reads, hashes and writes without decoding or encoding anything.
@@ -38,6 +47,7 @@ type Model struct {
 	// Unknown are the tensors that the model does not use.
 	Unknown []string
 
+	some  bool  // of the parts are enough
 	stamp stamp // of the files as they were when the model was opened
 }
 
@@ -53,30 +63,44 @@ func (m *Model) Tokenizer() string {
 }
 
 // Usage is the help text of --model.
-const Usage = `weights: a folder with seed_quantizer.pt and eva_vit_g.pth, a folder made by "sower model convert",
-standin:seed2:N or standin:tiny:N (deterministic weights by rule, N the seed: exact but meaningless codes),
+const Usage = `weights: a folder (by path, gs:// or s3:// URL) with seed_quantizer.pt and eva_vit_g.pth, a folder made by "sower model convert",
+mini (bundled: small pictures of clip art's kind, 1,024 codes), standin:seed2:N or standin:tiny:N (deterministic weights by rule, N the seed: exact but meaningless codes),
 or null (no codes, for timing the pipeline alone)`
 
-// Open resolves a --model argument.
-func Open(arg string) (*Model, error) {
-	m := &Model{Arg: arg}
+// Open resolves a --model argument. A folder in an object store is fetched to this machine first.
+func Open(arg string) (*Model, error) { return open(arg, false) }
+
+// OpenSome is Open for weights that training begins with: a folder may have one of the published files alone.
+func OpenSome(arg string) (*Model, error) { return open(arg, true) }
+
+func open(arg string, some bool) (*Model, error) {
+	m := &Model{Arg: arg, some: some}
 	switch {
 	case arg == "":
 		return nil, errors.New("model: --model is missing: give " + Usage)
 	case arg == Null:
 		m.Kind, m.Config = Null, seed.Published()
 		return m, nil
+	case arg == mini.Name:
+		var err error
+		m.Kind = "bundled"
+		m.Config, m.Source, err = mini.Open()
+		return m, err
 	case strings.HasPrefix(arg, "standin:"):
 		return m, m.openStandIn(arg)
 	}
-	st, err := os.Stat(arg)
+	dir, err := fetch.Local(arg, fetch.Weights)
+	if err != nil {
+		return nil, fmt.Errorf("model: --model %s: %w", arg, err)
+	}
+	st, err := os.Stat(dir)
 	if err != nil {
 		return nil, fmt.Errorf("model: --model %s: no such folder; give %s", arg, Usage)
 	}
 	if !st.IsDir() {
 		return nil, fmt.Errorf("model: --model %s is a file: give the folder that holds it beside the other one (%s and %s)", arg, quantizerFile, visionFile)
 	}
-	return m, m.openFolder(arg)
+	return m, m.openFolder(dir)
 }
 
 func (m *Model) openStandIn(arg string) error {
@@ -118,6 +142,13 @@ func (m *Model) openFolder(dir string) (err error) {
 		if m.Source, err = checkpoint.OpenSharded(dir); err != nil {
 			return err
 		}
+		if text := filepath.Join(dir, TextFile); exists(text) {
+			tower, err := checkpoint.OpenSafetensors(text)
+			if err != nil {
+				return errors.Join(err, m.Source.Close())
+			}
+			m.Source = checkpoint.Union(checkpoint.Prefixed{Source: m.Source}, checkpoint.Prefixed{Source: tower})
+		}
 		m.Files = []string{dir}
 	case haveQ && haveV:
 		m.Kind = "published"
@@ -138,6 +169,17 @@ func (m *Model) openFolder(dir string) (err error) {
 		// The quantizer's own tensors come first, should it hold a vision tower after all.
 		m.Source = checkpoint.Union(checkpoint.Prefixed{Source: q}, checkpoint.Prefixed{Source: v, Prefix: visionPrefix})
 		m.Files = []string{quantizer, vision}
+	case (haveQ || haveV) && m.some:
+		m.Kind = "published, in part"
+		file, prefix := quantizer, ""
+		if haveV {
+			file, prefix = vision, visionPrefix
+		}
+		one, err := checkpoint.OpenTorch(file)
+		if err != nil {
+			return err
+		}
+		m.Source, m.Files = checkpoint.Union(checkpoint.Prefixed{Source: one, Prefix: prefix}), []string{file}
 	case haveQ:
 		return fmt.Errorf("model: %s holds %s but not %s, the vision tower (BLIP-2's EVA-CLIP-g): see docs/weights.md for where to get it", dir, quantizerFile, visionFile)
 	case haveV:
@@ -209,6 +251,21 @@ func (m *Model) check(params []seed.Param) error {
 // Check reports whether the model can encode, can detokenize, and which of its parts are missing.
 func (m *Model) Check() (encode, detokenize error) {
 	return m.check(m.Config.Encoder()), m.check(m.Config.Detokenizer())
+}
+
+// Vocabulary reads the words of the text tower.
+func (m *Model) Vocabulary() ([]byte, error) {
+	if m.Arg == mini.Name {
+		return mini.Vocabulary(), nil
+	}
+	if len(m.Files) != 1 {
+		return nil, fmt.Errorf("model: %s has no %s: its text tower cannot be used", m.Arg, VocabularyFile)
+	}
+	raw, err := os.ReadFile(filepath.Join(m.Files[0], VocabularyFile))
+	if err != nil {
+		return nil, fmt.Errorf("model: %s: the words of its text tower: %w", m.Arg, err)
+	}
+	return raw, nil
 }
 
 // Close releases files and mappings.

@@ -41,15 +41,15 @@ func Build(s beam.Scope, o Options) error {
 	if err := o.Validate(); err != nil {
 		return err
 	}
-	at := transform.Begin(s)
+	t, err := transform.Kind.Begin(s, o.Config)
+	if err != nil {
+		return err
+	}
 	for r := o.From; r < o.To; r++ {
-		var err error
-		if at, err = transform.Round(s, o.Config, r, at); err != nil {
-			return err
-		}
+		t.Round(r, o.Config.Workers)
 	}
 	if o.To < o.Config.Rounds() {
 		return nil
 	}
-	return transform.Finish(s, o.Config, o.Manifest, at)
+	return t.Finish(o.Manifest)
 }

@@ -1,7 +1,6 @@
-package tune
+package rounds
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -10,6 +9,7 @@ import (
 
 	"sower/gpu/checkpoint"
 	"sower/internal/blob"
+	"sower/internal/tensors"
 )
 
 // State is what training changes: parameters, and for a worker the moments of its optimizer, or for a commit of several workers
@@ -22,7 +22,8 @@ type State struct {
 	Second  [][]float32
 	Updates int // of the optimizer so far
 
-	digest string // of the file that it was read from
+	// Digest is that of the file that it was read from, "" if none.
+	Digest string
 }
 
 // maxState bounds a state file that is read into memory.
@@ -34,8 +35,8 @@ const (
 	secondPrefix = "second_moment."
 )
 
-// write commits the state under a name and returns its digest.
-func (s *State) write(ctx context.Context, b *blob.Bucket, name string, meta map[string]string) (digest string, err error) {
+// Write commits the state under a name and returns its digest.
+func (s *State) Write(ctx context.Context, b *blob.Bucket, name string, meta map[string]string) (digest string, err error) {
 	var list []checkpoint.Info
 	var data [][]float32
 	add := func(prefix string, values [][]float32) {
@@ -59,16 +60,12 @@ func (s *State) write(ctx context.Context, b *blob.Bucket, name string, meta map
 	for k, v := range meta {
 		all[k] = v
 	}
-	var out bytes.Buffer
-	if err := checkpoint.WriteSafetensors(&out, entries, all); err != nil {
-		return "", err
-	}
-	sum := sha256.Sum256(out.Bytes())
-	return hex.EncodeToString(sum[:]), b.WriteAll(ctx, name, out.Bytes())
+	return tensors.Write(ctx, b, name, entries, all)
 }
 
-// readState reads a state whose tensors are known, and the metadata of its file. digest, if any, must be that of the file.
-func readState(ctx context.Context, b *blob.Bucket, name, digest string, names []string, shapes [][]int) (*State, map[string]string, error) {
+// ReadState reads a state whose tensors are those of like, and the metadata of its file. digest, if any, must be that of the file.
+func ReadState(ctx context.Context, b *blob.Bucket, name, digest string, like *State) (*State, map[string]string, error) {
+	names, shapes := like.Names, like.Shapes
 	raw, err := b.ReadAll(ctx, name, maxState)
 	if err != nil {
 		return nil, nil, err
@@ -76,15 +73,15 @@ func readState(ctx context.Context, b *blob.Bucket, name, digest string, names [
 	sum := sha256.Sum256(raw)
 	found := hex.EncodeToString(sum[:])
 	if digest != "" && digest != found {
-		return nil, nil, fmt.Errorf("tune: %s has been changed since it was committed: delete it and the rounds after it, or start again with --overwrite", name)
+		return nil, nil, fmt.Errorf("rounds: %s has been changed since it was committed: delete it and the rounds after it, or start again with --overwrite", name)
 	}
 	src, meta, err := checkpoint.ParseSafetensors(name, raw)
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &State{Names: names, Shapes: shapes, digest: found}
+	s := &State{Names: names, Shapes: shapes, Digest: found}
 	if s.Updates, err = strconv.Atoi(meta["updates"]); err != nil {
-		return nil, nil, fmt.Errorf("tune: %s: updates %q", name, meta["updates"])
+		return nil, nil, fmt.Errorf("rounds: %s: updates %q", name, meta["updates"])
 	}
 	load := func(prefix string) ([][]float32, error) {
 		var out [][]float32
@@ -94,7 +91,7 @@ func readState(ctx context.Context, b *blob.Bucket, name, digest string, names [
 			case !ok && prefix != "" && i == 0:
 				return nil, nil
 			case !ok || fmt.Sprint(info.Shape) != fmt.Sprint(shapes[i]):
-				return nil, fmt.Errorf("tune: %s: tensor %s%s is missing or not %v: the file is of another run", name, prefix, n, shapes[i])
+				return nil, fmt.Errorf("rounds: %s: tensor %s%s is missing or not %v: the file is of another run", name, prefix, n, shapes[i])
 			}
 			v := make([]float32, info.Len())
 			if err := src.Read(prefix+n, 0, v); err != nil {
