@@ -1,0 +1,20 @@
+// Package evaluate is the graph of sower evaluate.
+package evaluate
+
+import (
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
+	"sower/internal/evaluate"
+	"sower/pipelines/graph"
+
+	transform "sower/transforms/evaluate"
+)
+
+// Options are all that the graph needs.
+type Options = graph.Options[evaluate.Config]
+
+// Build adds the graph to a pipeline.
+func Build(s beam.Scope, o Options) error {
+	c := &o.Config
+	return graph.Build(s, transform.Kind, o, graph.Run{Output: c.Output, Plan: c.Plan, Units: c.Units}, c.Validate())
+}
