@@ -1,5 +1,6 @@
 // Package demo carries the input of "sower demo": 64 pictures of the Open Clip Art Library (public domain, as packaged by
-// Debian's openclipart-png and openclipart-svg) in two WebDataset shards, made by make_shards.py.
+// Debian's openclipart-png and openclipart-svg) in two WebDataset shards, made by docs/recipes/mini/clipart: the first of those that the
+// bundled tokenizer was not trained on.
 package demo
 
 import (
