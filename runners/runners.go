@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 )
@@ -17,20 +19,95 @@ import (
 type Config struct {
 	// Parallelism is how many units are in work at a time; 0 lets the runner choose.
 	Parallelism int
-	// JobName names the job where a runner shows one.
+	// JobName names the job where a runner shows one; it should be unique.
 	JobName string
+	// JobFamily begins the names of all jobs that work for the same output; "" where nothing is known of others. A runner may end jobs of
+	// the family that launchers which were killed left behind.
+	JobFamily string
+	// WorkerBinary is what worker processes run; "" is this program.
+	WorkerBinary string
+	// SharedFiles says that local paths mean the same on every worker: one machine, or a file system that all have mounted.
+	SharedFiles bool
+	// Notes is told what is worth knowing while a job runs (where to watch it); nil discards it.
+	Notes io.Writer
+	// Progress, where it is set, is a number that changes as work is committed. A run without a change for Stall is given up where the
+	// engine is known to hang; 0 waits for ever.
+	Progress func() int64
+	Stall    time.Duration
+
+	Flink    Flink
+	Dataflow Dataflow
 }
+
+// Flink is what its runner needs to know.
+type Flink struct {
+	// Endpoint is host:port of Beam's job server, REST the URL of Flink's own service.
+	Endpoint, REST string
+	// Environment says where DoFns work: "loopback" (in the launcher), "process" (started by Flink) or "external" (a pool beside
+	// each task manager); "" chooses loopback. EnvironmentConfig is the command of a process, or host:port of the pool.
+	Environment, EnvironmentConfig string
+}
+
+// Dataflow is what its runner needs to know.
+type Dataflow struct {
+	Project, Region               string
+	StagingLocation, TempLocation string // gs:// folders
+	TemplateLocation              string // gs:// object that gets the job instead of the service
+	ContainerImage                string
+	MachineType                   string
+	Accelerator                   string // type and number a worker, "nvidia-l4:1"; "" for none
+	ServiceAccount                string
+	Network, Subnetwork           string
+	PrivateIPs                    bool // workers have no public addresses
+	NumWorkers, MaxWorkers        int  // at the beginning and at most; 0 lets the service choose
+	WorkerThreads                 int  // units that a worker has in work at a time; 0 is one a virtual CPU
+	DiskGB                        int
+	Labels                        map[string]string
+	Experiments, ServiceOptions   []string
+	// Endpoint is the service's URL, with a slash at its end; "" is the real one.
+	Endpoint string
+}
+
+// Place is where the DoFns of a run work.
+type Place int
+
+// The places, from the nearest.
+const (
+	// InProcess is the launcher itself: counters and contexts are shared.
+	InProcess Place = iota
+	// SameFiles are other processes that see the launcher's files.
+	SameFiles
+	// Elsewhere are machines on which a local path means nothing.
+	Elsewhere
+)
 
 // Runner is an engine.
 type Runner interface {
 	// Names are what --runner takes, the canonical one first.
 	Names() []string
-	// Check names every option that is wrong or missing, before anything is built.
+	// Check names every option that is wrong or missing, with the cure, before anything is built.
 	Check(Config) error
+	// Place is where the DoFns of a run work.
+	Place(Config) Place
 	// Branches is how many parallel branches a graph should have on this runner.
 	Branches(Config) int
 	// Run runs a pipeline to its end. A nil error does not prove success: the manifest does.
 	Run(context.Context, *beam.Pipeline, Config) error
+}
+
+// ErrNotStarted is the result of Run where a job was written down instead of started (a template).
+var ErrNotStarted = errors.New("the job was not started")
+
+// Bundler is an extra of runners that hold what a stage emits in memory: a bundle that emits more hangs for ever.
+type Bundler interface {
+	// MaxBundle is how many bytes a bundle may emit, and how many bundles a stage's elements are dealt to.
+	MaxBundle(context.Context, Config) (bytes int64, bundles int)
+}
+
+// Describer is an extra of runners that can say what they would submit.
+type Describer interface {
+	// Describe writes what Run would submit, and submits nothing.
+	Describe(context.Context, io.Writer, *beam.Pipeline, Config) error
 }
 
 var registered = map[string]Runner{}

@@ -10,6 +10,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"sower/runners"
+	_ "sower/runners/dataflow"
 	_ "sower/runners/local"
 )
 
@@ -20,7 +21,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, r, err)
 		}
 	}
-	if _, err := runners.Lookup("spark"); err == nil || !strings.Contains(err.Error(), "have: local") {
+	if _, err := runners.Lookup("spark"); err == nil || !strings.Contains(err.Error(), "have: dataflow, local") {
 		t.Errorf("%v", err)
 	}
 }

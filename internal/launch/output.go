@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"sower/internal/blob"
 	"sower/internal/corpus"
@@ -21,6 +24,9 @@ var folders = []string{"data", "documents", "rejects", plan.Folder}
 // top are the names and folders beside them where a killed run can leave a temporary file. The rest of the output folder
 // may be the user's and of any size: it is not walked.
 var top = []string{schemas.ManifestName, "README.md", "croissant.json", "tokenizer/"}
+
+// RetryFolder is where a retry makes new parts before it puts them in place.
+const RetryFolder = "_retry"
 
 // RefusedError says that the output folder holds something that this run must not be mixed with.
 type RefusedError struct {
@@ -54,6 +60,12 @@ func Prepare(ctx context.Context, out *blob.Bucket, p *plan.Plan, id schemas.Ide
 			return nil, err
 		}
 	}
+	switch _, err := out.Stat(ctx, RetryFolder+"/"+schemas.ManifestName); {
+	case err == nil:
+		return nil, fmt.Errorf("%s holds a retry that is not in place yet: run sower retry --codes %s first", out.URL(), out.URL())
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
 	done, err := finished(ctx, out, p, id)
 	if err != nil || done != nil {
 		return done, err
@@ -74,20 +86,28 @@ func Prepare(ctx context.Context, out *blob.Bucket, p *plan.Plan, id schemas.Ide
 			return nil, err
 		}
 	}
-	for _, f := range folders {
-		if _, err := out.Sweep(ctx, f+"/"); err != nil {
-			return nil, err
-		}
-	}
-	for _, name := range top {
-		if _, err := out.Sweep(ctx, name); err != nil {
-			return nil, err
-		}
+	if err := Sweep(ctx, out); err != nil {
+		return nil, err
 	}
 	if old == nil {
 		return nil, p.Write(ctx, out)
 	}
 	return nil, nil
+}
+
+// Sweep removes the temporary files that a killed run left in an output folder.
+func Sweep(ctx context.Context, out *blob.Bucket) error {
+	for _, f := range folders {
+		if _, err := out.Sweep(ctx, f+"/"); err != nil {
+			return err
+		}
+	}
+	for _, name := range top {
+		if _, err := out.Sweep(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // finished returns the manifest if the run it describes is this one and its files are all there. A manifest whose files
@@ -122,18 +142,64 @@ var ErrNotWhole = errors.New("the corpus is not whole")
 // Whole checks that the files of a manifest are there with their sizes. Who reads a corpus calls it first: parts that are gone
 // would be rows that are lost without a word.
 func Whole(ctx context.Context, b *blob.Bucket, m *schemas.Manifest) error {
+	sizes, err := listed(ctx, b, m)
+	if err != nil {
+		return err
+	}
 	for _, f := range m.Files {
-		info, err := b.Stat(ctx, f.Path)
+		info, there := sizes[f.Path]
+		if !there {
+			var err error
+			if info, err = b.Stat(ctx, f.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+			there = err == nil
+		}
 		switch {
-		case errors.Is(err, fs.ErrNotExist):
+		case !there:
 			return fmt.Errorf("%w: %s is missing, %s lists it with %d rows; run the command that made it again", ErrNotWhole, blob.Join(b.URL(), f.Path), schemas.ManifestName, f.Rows)
-		case err != nil:
-			return err
 		case info.Size != f.Bytes:
 			return fmt.Errorf("%w: %s has %d bytes, %s says %d; run the command that made it again", ErrNotWhole, blob.Join(b.URL(), f.Path), info.Size, schemas.ManifestName, f.Bytes)
 		}
 	}
 	return nil
+}
+
+// leastListed is how many files a folder must have for a listing to be cheaper than asking for each.
+const leastListed = 50
+
+// listed lists the folders in which a manifest has many files.
+func listed(ctx context.Context, b *blob.Bucket, m *schemas.Manifest) (map[string]blob.Info, error) {
+	count := map[string]int{}
+	for _, f := range m.Files {
+		count[path.Dir(f.Path)]++
+	}
+	out := map[string]blob.Info{}
+	for folder, n := range count {
+		if n < leastListed || folder == "." {
+			continue
+		}
+		for info, err := range b.List(ctx, folder+"/") {
+			if err != nil {
+				return nil, err
+			}
+			out[info.Name] = info
+		}
+	}
+	return out, nil
+}
+
+// deletions is how many files are deleted at a time.
+const deletions = 16
+
+// Delete removes files, the order being of no matter.
+func Delete(ctx context.Context, b *blob.Bucket, names []string) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(deletions)
+	for _, name := range names {
+		g.Go(func() error { return b.Delete(ctx, name) })
+	}
+	return g.Wait()
 }
 
 // sameAsBefore compares an unfinished run with this one.
@@ -185,7 +251,19 @@ func wipe(ctx context.Context, out *blob.Bucket) error {
 		}
 		return nil
 	}
-	if err := out.Delete(ctx, schemas.ManifestName); err != nil {
+	for _, name := range []string{RetryFolder + "/" + schemas.ManifestName, schemas.ManifestName} {
+		if err := out.Delete(ctx, name); err != nil {
+			return err
+		}
+	}
+	var staged []string
+	for info, err := range out.List(ctx, RetryFolder+"/") {
+		if err != nil {
+			return err
+		}
+		staged = append(staged, info.Name)
+	}
+	if err := Delete(ctx, out, staged); err != nil {
 		return err
 	}
 	for _, f := range folders {
@@ -193,10 +271,12 @@ func wipe(ctx context.Context, out *blob.Bucket) error {
 		if err != nil {
 			return err
 		}
+		var names []string
 		for _, p := range parts {
-			if err := out.Delete(ctx, p.Name); err != nil {
-				return err
-			}
+			names = append(names, p.Name)
+		}
+		if err := Delete(ctx, out, names); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -33,6 +33,9 @@ func (local) Check(c runners.Config) error {
 	return nil
 }
 
+// Place is the launcher itself.
+func (local) Place(runners.Config) runners.Place { return runners.InProcess }
+
 // Branches is two for a small machine: while one unit is committed the other keeps the model busy.
 func (local) Branches(c runners.Config) int {
 	if c.Parallelism > 0 {
@@ -43,9 +46,12 @@ func (local) Branches(c runners.Config) int {
 
 // Run starts Prism in this process, once, and runs the pipeline on it. ctx must be cancelled to end a run early, never by
 // a deadline: Prism ends the program when its context has one.
-func (local) Run(ctx context.Context, p *beam.Pipeline, c runners.Config) error {
+func (l local) Run(ctx context.Context, p *beam.Pipeline, c runners.Config) error {
 	if _, has := ctx.Deadline(); has {
 		return fmt.Errorf("local: the context has a deadline, which Prism does not survive: cancel it instead")
+	}
+	if err := l.Check(c); err != nil {
+		return err
 	}
 	removeLeftovers()
 	_, err := beam.Run(ctx, "prism", p)
