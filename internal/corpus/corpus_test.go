@@ -232,6 +232,49 @@ func TestRowGroupsAreBounded(t *testing.T) {
 	}
 }
 
+// TestLookup finds the rows of every number, in files of many pages and groups, and reads little of them.
+func TestLookup(t *testing.T) {
+	ctx, b := context.Background(), store(t)
+	p, err := Create[schemas.PlanRow](ctx, b, "plan.parquet", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Abort()
+	const units = 3000
+	count := func(u int) int { return 1 + u%97%13 + 300*(u%1000/999) }
+	for u := range units {
+		if u == 1234 {
+			continue
+		}
+		for k := range count(u) {
+			if err := p.Append(schemas.PlanRow{Unit: int32(u), Source: fmt.Sprintf("%d.tar", u), FirstRow: int64(k)}, maxGroupBytes/7000); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := p.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	for u := range units + 1 {
+		if u%41 != 0 && u != 1234 && u%1000 < 998 {
+			continue
+		}
+		rows, err := Lookup(ctx, b, "plan.parquet", int32(u), func(r *schemas.PlanRow) int32 { return r.Unit })
+		want := count(u)
+		if u == 1234 || u == units {
+			want = 0
+		}
+		if err != nil || len(rows) != want {
+			t.Fatalf("unit %d: %d rows, want %d (%v)", u, len(rows), want, err)
+		}
+		for k, r := range rows {
+			if int(r.Unit) != u || r.FirstRow != int64(k) || r.Source != fmt.Sprintf("%d.tar", u) {
+				t.Fatalf("unit %d: row %d is %+v", u, k, r)
+			}
+		}
+	}
+}
+
 func TestPartName(t *testing.T) {
 	for n, want := range map[int]string{1: "data/part-00000-of-00001.parquet", 99999: "data/part-00000-of-99999.parquet", 1234567: "data/part-0000000-of-1234567.parquet"} {
 		if got := PartName("data", "part", 0, n); got != want {

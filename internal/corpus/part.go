@@ -8,6 +8,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash"
+	"strconv"
+	"strings"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
@@ -31,6 +33,16 @@ func PartName(folder, stem string, i, n int) string { return partName(folder+"/"
 func partName(path string, i, n int) string {
 	width := max(5, len(fmt.Sprint(n)))
 	return fmt.Sprintf("%s-%0*d-of-%0*d.parquet", path, width, i, width, n)
+}
+
+// PartUnit is the unit that a part's name says it is of.
+func PartUnit(name string) (unit int, ok bool) {
+	name, _, ok = strings.Cut(name[strings.LastIndexByte(name, '/')+1:], "-of-")
+	if !ok {
+		return 0, false
+	}
+	unit, err := strconv.Atoi(name[strings.LastIndexByte(name, '-')+1:])
+	return unit, err == nil && unit >= 0
 }
 
 // Part is one Parquet file being written.

@@ -12,6 +12,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"sower/internal/blob"
+	"sower/schemas"
 )
 
 // ErrDamaged marks a file that is not whole or not Parquet.
@@ -139,6 +140,26 @@ func Digest(ctx context.Context, b *blob.Bucket, name string) (string, error) {
 		return "", fmt.Errorf("corpus: read %s: %w", name, err)
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// Describe lists a committed file as manifests do: bytes, SHA-256, and the rows of Parquet.
+func Describe(ctx context.Context, b *blob.Bucket, name string) (schemas.File, error) {
+	info, err := b.Stat(ctx, name)
+	if err != nil {
+		return schemas.File{}, err
+	}
+	f := schemas.File{Path: name, Bytes: info.Size}
+	if f.SHA256, err = Digest(ctx, b, name); err != nil {
+		return f, err
+	}
+	if strings.HasSuffix(name, ".parquet") {
+		footer, err := ReadFooter(ctx, b, name)
+		if err != nil {
+			return f, err
+		}
+		f.Rows = footer.Rows
+	}
+	return f, nil
 }
 
 // Parts lists the parts of a folder of a corpus ("data"), in order of name.

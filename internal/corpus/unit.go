@@ -27,6 +27,10 @@ type UnitInfo struct {
 	Counts  schemas.Counts
 	Files   []schemas.File
 	Resumed bool // committed by an earlier run
+	// Replaces and Reused are a retry's: the counts of the unit whose parts these take the place of, and how many images kept their
+	// codes without the model.
+	Replaces *schemas.Counts `json:",omitempty"`
+	Reused   int64           `json:",omitempty"`
 }
 
 // Layout names the parts of a unit as folder/stem ("data/part"), in the order in which they are committed. A unit is done
@@ -145,6 +149,15 @@ func Committed(ctx context.Context, b *blob.Bucket, id schemas.Identity, layout 
 	}
 	info.Counts = said.Counts
 	return info, nil
+}
+
+// UnitCounts are the counts of a unit, as each of its parts has them in its footer.
+func UnitCounts(f *Footer) (schemas.Counts, error) {
+	var said unitFooter
+	if err := json.Unmarshal([]byte(f.Values[unitKey]), &said); err != nil {
+		return said.Counts, fmt.Errorf("no counts of its unit in its footer (%s): %w", unitKey, err)
+	}
+	return said.Counts, nil
 }
 
 // ErrMixed marks files of another identity in the output folder.

@@ -97,7 +97,7 @@ func benchmarkUnit(b *testing.B, data []byte) {
 			defer func() { <-tokens }()
 			out, err := unitOf(w.cfg, units).createOutput(context.Background(), w.output, u)
 			if err == nil {
-				if err = w.rows(context.Background(), ranges, out); err == nil {
+				if err = w.rows(context.Background(), ranges, nil, out); err == nil {
 					_, err = out.Commit()
 				}
 			}

@@ -102,6 +102,50 @@ func (c *Config) Options() map[string]string {
 	return o
 }
 
+// ParseOptions sets what Options wrote down, but for the image root, of which only the last element is there.
+func (c *Config) ParseOptions(options map[string]string) error {
+	var errs []error
+	number := func(name, s string) float64 {
+		v, err := strconv.ParseFloat(s, 64)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("encode: option %s=%q is no number", name, s))
+		}
+		return v
+	}
+	for name, v := range options {
+		switch name {
+		case "image_column":
+			c.ImageColumn = v
+		case "text_column":
+			c.TextColumn = v
+		case "key_column":
+			c.KeyColumn = v
+		case "image_root":
+		case "min_side":
+			c.Filters.MinSide = int(number(name, v))
+		case "max_aspect":
+			c.Filters.MaxAspect = number(name, v)
+		case "min_similarity":
+			c.Filters.MinSimilarity = number(name, v)
+		case "max_text":
+			c.Filters.MaxText = int(number(name, v))
+		case "require_text":
+			c.Filters.RequireText = v == "true"
+		case "dedup":
+			c.Filters.Dedup = v == "true"
+		case "missing_image":
+			c.MissingImage = v
+		case "max_pixels":
+			c.Limits.MaxPixels = int64(number(name, v))
+		case "max_image_bytes":
+			c.Limits.MaxImageBytes = int64(number(name, v))
+		default:
+			errs = append(errs, fmt.Errorf("encode: option %s=%q is of a later version", name, v))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // Validate names every setting that cannot work, all at once.
 func (c *Config) Validate() error {
 	var errs []error

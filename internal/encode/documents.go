@@ -18,8 +18,8 @@ const (
 	DropDocument = "drop-document" // the document is rejected; its other images keep their codes
 )
 
-// layout names the parts of a unit: plans with a format of documents have one more.
-func (c *Config) layout() corpus.Layout {
+// Layout names the parts of a unit: plans with a format of documents have one more.
+func (c *Config) Layout() corpus.Layout {
 	if c.Documents {
 		return corpus.DocumentLayout
 	}
@@ -44,7 +44,7 @@ type lostImage struct {
 
 func (c *Config) createOutput(ctx context.Context, b *blob.Bucket, unit int) (*output, error) {
 	o := &output{Unit: corpus.NewUnit(unit), missing: c.MissingImage}
-	names := c.layout().Names(unit, c.Units)
+	names := c.Layout().Names(unit, c.Units)
 	var err error
 	o.rejects, err = corpus.AddPart[schemas.RejectRow](ctx, o.Unit, b, c.Identity, names[0])
 	if err == nil && c.Documents {
@@ -62,10 +62,16 @@ func (c *Config) createOutput(ctx context.Context, b *blob.Bucket, unit int) (*o
 }
 
 // row adds an image that has codes.
-func (o *output) row(row schemas.CodeRow, bytes int) error {
+func (o *output) row(row schemas.CodeRow) error {
 	o.Counts.In++
 	o.Counts.Encoded++
-	return o.data.Append(row, bytes)
+	size := len(row.Key) + 2*len(row.Codes) + 128
+	for _, s := range []*string{row.Text, row.Metadata} {
+		if s != nil {
+			size += len(*s)
+		}
+	}
+	return o.data.Append(row, size)
 }
 
 // reject adds an image that has none. One of a document is remembered until the document comes.
@@ -75,6 +81,10 @@ func (o *output) reject(row schemas.RejectRow, f *shards.Fault) error {
 	if row.Document != nil {
 		o.lost = append(o.lost, lostImage{row.Position, f})
 	}
+	return o.appendReject(row)
+}
+
+func (o *output) appendReject(row schemas.RejectRow) error {
 	return o.rejects.Append(row, len(row.Key)+len(row.Detail)+64)
 }
 
@@ -95,7 +105,7 @@ func (o *output) document(p *shards.Pair, source string, fault *shards.Fault) (*
 		counts.Reject(fault.Reason)
 		row := schemas.RejectRow{Key: utf8Only(p.Key), Source: source, Row: p.Row, Document: utf8Pointer(p.Document), Position: shards.DocumentPosition,
 			Reason: string(fault.Reason), Detail: utf8Only(fault.Detail), Retryable: fault.Retryable}
-		return fault, o.rejects.Append(row, len(row.Key)+len(row.Detail)+64)
+		return fault, o.appendReject(row)
 	}
 	counts.In++
 	counts.Written++
@@ -106,7 +116,16 @@ func (o *output) document(p *shards.Pair, source string, fault *shards.Fault) (*
 	if p.Metadata != "" {
 		row.Metadata = &p.Metadata
 	}
-	return nil, o.documents.Append(row, documentBytes(p)+128)
+	return nil, o.appendDocument(row, len(lost))
+}
+
+// appendDocument adds a document that lost some images.
+func (o *output) appendDocument(row schemas.DocumentRow, lost int) error {
+	n := elementBytes(row.Elements) + 64*lost + 128
+	if row.Metadata != nil {
+		n += len(*row.Metadata)
+	}
+	return o.documents.Append(row, n)
 }
 
 // complete takes the lost images out of a document, or says why it cannot be without them.
@@ -139,11 +158,16 @@ func (o *output) complete(d *shards.Document, lost []lostImage) ([]schemas.Eleme
 func documentBytes(p *shards.Pair) int {
 	n := len(p.Metadata)
 	if p.Doc != nil {
-		for _, e := range p.Doc.Elements {
-			n += 64
-			if e.Text != nil {
-				n += len(*e.Text)
-			}
+		n += elementBytes(p.Doc.Elements)
+	}
+	return n
+}
+
+func elementBytes(elements []schemas.Element) (n int) {
+	for _, e := range elements {
+		n += 64
+		if e.Text != nil {
+			n += len(*e.Text)
 		}
 	}
 	return n

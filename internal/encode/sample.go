@@ -27,8 +27,18 @@ type Estimate struct {
 	// InputBytes a row, what holds the image included.
 	InputBytes float64 `json:"input_bytes"`
 	Load       float64 `json:"load"` // seconds to load the model
+	// Outside is the share of images that are files of their own beside their table.
+	Outside float64 `json:"outside,omitempty"`
+	// Units are what each unit of the sample gave, for telling how sure the means are: rows of one unit are alike.
+	Units []UnitSample `json:"-"`
 
 	wholeBytes, wholeRows int64 // of ranges that were read to their end
+}
+
+// UnitSample is what one unit of a sample gave, in seconds and bytes of all its rows.
+type UnitSample struct {
+	Rows                                           int
+	Read, Prepare, Encode, OutputBytes, InputBytes float64
 }
 
 // memberOverhead is about what a tar adds to an image: three headers and padding.
@@ -52,7 +62,7 @@ func Sample(ctx context.Context, cfg Config, units [][]schemas.PlanRow, rows int
 	deadline := time.Now().Add(limit)
 	each := max(1, rows/max(1, len(units)))
 	for _, unit := range units {
-		n := 0
+		n, before := 0, *e
 		err := w.sampleUnit(ctx, e, unit, func(it *item, read, prepare, encode time.Duration) bool {
 			n++
 			e.add(it, read, prepare, encode)
@@ -61,12 +71,15 @@ func Sample(ctx context.Context, cfg Config, units [][]schemas.PlanRow, rows int
 		if err != nil {
 			return nil, err
 		}
+		e.Units = append(e.Units, UnitSample{e.Rows - before.Rows, e.Read - before.Read, e.Prepare - before.Prepare, e.Encode - before.Encode,
+			e.OutputBytes - before.OutputBytes, e.InputBytes - before.InputBytes})
 		if time.Now().After(deadline) {
 			break
 		}
 	}
 	if e.Rows > 0 {
 		k := float64(e.Rows)
+		e.Outside /= k
 		e.Read, e.Prepare, e.Encode, e.OutputBytes, e.InputBytes = e.Read/k, e.Prepare/k, e.Encode/k, e.OutputBytes/k, e.InputBytes/k
 		if e.wholeRows > 0 {
 			e.InputBytes = float64(e.wholeBytes) / float64(e.wholeRows)
@@ -83,6 +96,9 @@ func (e *Estimate) add(it *item, read, prepare, encode time.Duration) {
 		return
 	}
 	e.Rows++
+	if it.pair.Outside {
+		e.Outside++
+	}
 	e.Prepare += prepare.Seconds()
 	e.Encode += encode.Seconds()
 	e.InputBytes += float64(it.bytes + memberOverhead)

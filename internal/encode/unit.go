@@ -37,6 +37,8 @@ type item struct {
 	width, height int
 	prepared      chan struct{} // closed when the pool is done with the row
 	codes         resident.Future
+	known         *schemas.CodeRow // what an earlier corpus has of the image, nil without one
+	reused        bool             // known is of the same bytes: its codes are taken over
 }
 
 // isDocument says that an item is a document as a whole, whose images came before it.
@@ -59,7 +61,7 @@ func (w *Worker) Unit(ctx context.Context, unit int) (info corpus.UnitInfo, err 
 	for _, r := range ranges {
 		size += r.Bytes
 	}
-	done, err := corpus.Committed(ctx, w.output, w.cfg.Identity, w.cfg.layout(), unit, w.cfg.Units)
+	done, err := corpus.Committed(ctx, w.output, w.cfg.Identity, w.cfg.Layout(), unit, w.cfg.Units)
 	if err != nil {
 		return info, err
 	}
@@ -72,7 +74,7 @@ func (w *Worker) Unit(ctx context.Context, unit int) (info corpus.UnitInfo, err 
 		return info, err
 	}
 	defer out.Abort()
-	if err := w.rows(ctx, ranges, out); err != nil {
+	if err := w.rows(ctx, ranges, nil, out); err != nil {
 		return info, fmt.Errorf("encode: unit %d: %w", unit, err)
 	}
 	defer w.spend(progress.Write, time.Now())
@@ -85,8 +87,8 @@ func (w *Worker) Unit(ctx context.Context, unit int) (info corpus.UnitInfo, err 
 }
 
 // rows runs the three steps of a unit side by side: reading here in a goroutine, preparing in the process's pool, and
-// writing in order in the caller.
-func (w *Worker) rows(ctx context.Context, ranges []schemas.PlanRow, out *output) error {
+// writing in order in the caller. known is nil but for a retry.
+func (w *Worker) rows(ctx context.Context, ranges []schemas.PlanRow, known *Known, out *output) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	queue := make(chan *item, max(window, 4*w.cfg.Batch))
@@ -94,12 +96,12 @@ func (w *Worker) rows(ctx context.Context, ranges []schemas.PlanRow, out *output
 	var readErr error // set before queue is closed
 	go func() {
 		defer close(queue)
-		readErr = w.read(ctx, ranges, budget, queue)
+		readErr = w.read(ctx, ranges, known, budget, queue)
 	}()
 	var failed error
 	for it := range queue {
 		if failed == nil {
-			if failed = w.finish(ctx, it, out); failed != nil {
+			if failed = w.finish(ctx, it, known, out); failed != nil {
 				cancel() // the reader stops; rows that are in work are waited for, so that no task outlives the unit
 			}
 		}
@@ -113,7 +115,7 @@ func (w *Worker) rows(ctx context.Context, ranges []schemas.PlanRow, out *output
 }
 
 // read yields the rows of the ranges into queue and hands each to the pool.
-func (w *Worker) read(ctx context.Context, ranges []schemas.PlanRow, budget *semaphore.Weighted, queue chan<- *item) (err error) {
+func (w *Worker) read(ctx context.Context, ranges []schemas.PlanRow, known *Known, budget *semaphore.Weighted, queue chan<- *item) (err error) {
 	defer func() { // a reader's panic must not end the process: the runner retries or reports the unit
 		if p := recover(); p != nil {
 			err = fmt.Errorf("reading: panic: %v", p)
@@ -132,7 +134,7 @@ func (w *Worker) read(ctx context.Context, ranges []schemas.PlanRow, budget *sem
 			}
 			w.spend(progress.Read, began)
 			// One image larger than the whole budget passes alone.
-			it := &item{pair: pair, fault: pair.Reject, bytes: min(int64(len(pair.Image)), windowBytes), prepared: make(chan struct{})}
+			it := &item{pair: pair, fault: pair.Reject, bytes: min(int64(len(pair.Image)), windowBytes), prepared: make(chan struct{}), known: known.row(&pair)}
 			if it.isDocument() {
 				it.bytes = min(int64(documentBytes(&pair)), windowBytes)
 			}
@@ -186,7 +188,7 @@ func duplicate(seen map[[32]byte]bool, p *shards.Pair) *shards.Fault {
 }
 
 // finish waits for a row and writes it, or its reject.
-func (w *Worker) finish(ctx context.Context, it *item, out *output) error {
+func (w *Worker) finish(ctx context.Context, it *item, known *Known, out *output) error {
 	select {
 	case <-it.prepared:
 	case <-ctx.Done():
@@ -206,12 +208,22 @@ func (w *Worker) finish(ctx context.Context, it *item, out *output) error {
 		}
 		codes = r.Codes
 	}
+	if it.reused {
+		codes = it.known.Codes
+		known.reused++
+	}
 	p := &it.pair
+	if f := it.fault; f != nil && p.Outside && !f.Reason.Filter() {
+		f.Retryable = true
+	}
 	key, source := utf8Only(p.Key), utf8Only(p.Source)
 	defer w.spend(progress.Write, time.Now())
 	if it.isDocument() {
 		f, err := out.document(p, source, it.fault)
 		if err != nil {
+			return err
+		}
+		if err := known.lost(it, f); err != nil {
 			return err
 		}
 		if f == nil || it.fault == nil { // written, or rejected for images that were counted one by one
@@ -223,6 +235,9 @@ func (w *Worker) finish(ctx context.Context, it *item, out *output) error {
 	var reason schemas.Reason
 	if f := it.fault; f != nil {
 		reason = f.Reason
+		if err := known.lost(it, f); err != nil {
+			return err
+		}
 		err := out.reject(schemas.RejectRow{Key: key, Source: source, Row: p.Row, Document: utf8Pointer(p.Document), Position: p.Position,
 			Reason: string(f.Reason), Detail: utf8Only(f.Detail), Retryable: f.Retryable}, f)
 		if err != nil {
@@ -230,14 +245,10 @@ func (w *Worker) finish(ctx context.Context, it *item, out *output) error {
 		}
 	} else {
 		row := schemas.CodeRow{Key: key, Source: source, Row: p.Row, Document: utf8Pointer(p.Document), Position: p.Position, Text: p.Text, Codes: codes, Width: int32(it.width), Height: int32(it.height), SHA256: it.sum}
-		size := len(key) + len(p.Metadata) + 2*len(codes) + 128
-		if p.Text != nil {
-			size += len(*p.Text)
-		}
 		if p.Metadata != "" {
 			row.Metadata = &p.Metadata
 		}
-		if err := out.row(row, size); err != nil {
+		if err := out.row(row); err != nil {
 			return err
 		}
 	}

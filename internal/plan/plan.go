@@ -9,12 +9,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"sort"
 	"strings"
-
-	"github.com/parquet-go/parquet-go"
 
 	"sower/internal/blob"
 	"sower/internal/corpus"
@@ -25,8 +22,28 @@ import (
 // Folder is where plans lie in an output folder.
 const Folder = "_plan"
 
-// maxUnitRows bounds a unit where rows are cheap in input bytes (a table of image paths): more would be lost by a kill.
-const maxUnitRows = 20_000
+const (
+	// maxUnitRows bounds a unit where rows are cheap in input bytes (a table of image paths): more would be lost by a kill.
+	maxUnitRows = 20_000
+	// manyUnits is from when on units grow with the input: each is two or three files and as many lines of the manifest.
+	manyUnits = 50_000
+	// maxUnits is where reports of units, which meet in one place, come near to what runners let through (docs/scale.md).
+	maxUnits = 250_000
+)
+
+// UnitBytes is the size of units that suits an input: a CPU works on one for minutes, a GPU needs more for as long, and large inputs
+// are cut into at most 50,000 while units have at most 4 GiB, as each is a file and a line of the manifest. It is a power of two, so that a
+// repaired file does not change the cut of all others.
+func UnitBytes(input int64, onGPU bool) int64 {
+	unit := int64(16 << 20)
+	if onGPU {
+		unit = 256 << 20
+	}
+	for unit < 4<<30 && input/unit >= manyUnits {
+		unit *= 2
+	}
+	return unit
+}
 
 // Plan is a whole input cut into units.
 type Plan struct {
@@ -44,28 +61,40 @@ type Plan struct {
 // output; they go into the digest.
 func Build(ranges iter.Seq2[shards.Range, error], unitBytes int64, options map[string]string) (*Plan, error) {
 	p := &Plan{Exact: true}
-	var bytes, rows int64
-	unit := int32(-1)
 	for r, err := range ranges {
 		if err != nil {
 			return nil, err
 		}
+		p.Rows = append(p.Rows, schemas.PlanRow{Source: r.Source.Name, Format: r.Format, Size: r.Source.Size,
+			Tag: r.Source.Tag, Start: r.Start, End: r.End, FirstRow: r.FirstRow, Bytes: r.Bytes, Rows: r.Rows})
+		p.Bytes += r.Bytes
+		p.Known += max(r.Rows, 0)
+		p.Exact = p.Exact && r.Rows >= 0
+	}
+	maxRows := int64(maxUnitRows)
+	for maxRows*manyUnits < p.Known { // doubled, so that a repaired file does not change the cut of all others
+		maxRows *= 2
+	}
+	var bytes, rows int64
+	unit := int32(-1)
+	for i := range p.Rows {
+		r := &p.Rows[i]
 		known := max(r.Rows, 0)
-		if unit < 0 || bytes+r.Bytes > unitBytes || rows+known > maxUnitRows {
+		if unit < 0 || bytes+r.Bytes > unitBytes || rows+known > maxRows {
 			unit++
 			bytes, rows = 0, 0
 		}
 		bytes += r.Bytes
 		rows += known
-		p.Rows = append(p.Rows, schemas.PlanRow{Unit: unit, Source: r.Source.Name, Format: r.Format, Size: r.Source.Size,
-			Tag: r.Source.Tag, Start: r.Start, End: r.End, FirstRow: r.FirstRow, Bytes: r.Bytes, Rows: r.Rows})
-		p.Bytes += r.Bytes
-		p.Known += known
-		p.Exact = p.Exact && r.Rows >= 0
+		r.Unit = unit
 	}
 	p.Units = int(unit + 1)
 	if p.Units == 0 {
 		return nil, errors.New("plan: the input has no files")
+	}
+	if p.Units > maxUnits {
+		return nil, fmt.Errorf("plan: %d bytes in units of %d are %d units, more than %d: give --unit-bytes %d or more, or encode the input in parts", p.Bytes, unitBytes, p.Units, maxUnits,
+			2*max(unitBytes, p.Bytes/maxUnits))
 	}
 	p.Digest = digest(p.Rows, options)
 	return p, nil
@@ -110,7 +139,7 @@ func (p *Plan) Write(ctx context.Context, b *blob.Bucket) error {
 	}
 	defer part.Abort()
 	for _, r := range p.Rows {
-		if err := part.Append(r, 512); err != nil { // groups of some 100,000 ranges: a worker decodes one for its unit
+		if err := part.Append(r, 4096); err != nil { // groups of some 16,000 ranges: a worker reads the names of one for its unit
 			return err
 		}
 	}
@@ -127,8 +156,12 @@ func Read(ctx context.Context, b *blob.Bucket) (*Plan, error) {
 	if len(files) > 1 {
 		return nil, fmt.Errorf("plan: %d plans in %s: want one", len(files), blob.Join(b.URL(), Folder))
 	}
+	return readPlan(ctx, b, files[0].Name)
+}
+
+func readPlan(ctx context.Context, b *blob.Bucket, name string) (*Plan, error) {
 	p := &Plan{Exact: true}
-	err = corpus.Read(ctx, b, files[0].Name, func(r schemas.PlanRow) error {
+	err := corpus.Read(ctx, b, name, func(r schemas.PlanRow) error {
 		p.Rows = append(p.Rows, r)
 		p.Units = int(r.Unit) + 1
 		p.Bytes += r.Bytes
@@ -139,61 +172,20 @@ func Read(ctx context.Context, b *blob.Bucket) (*Plan, error) {
 	if errors.Is(err, corpus.ErrDamaged) {
 		return nil, fmt.Errorf("plan: %w; without it the run cannot be resumed: choose another --output, or start again with --overwrite", err)
 	}
-	p.Digest = strings.TrimSuffix(strings.TrimPrefix(files[0].Name, Folder+"/"), ".parquet")
+	p.Digest = strings.TrimSuffix(strings.TrimPrefix(name, Folder+"/"), ".parquet")
 	return p, err
 }
 
-// ReadUnit loads the ranges of one unit: the row groups that hold it are found by their statistics, so a worker never
-// decodes a whole plan.
+// ReadUnit loads the ranges of one unit; a worker never decodes a whole plan.
 func ReadUnit(ctx context.Context, b *blob.Bucket, name string, unit int) ([]schemas.PlanRow, error) {
-	r, err := b.Open(ctx, name)
+	rows, err := corpus.Lookup(ctx, b, name, int32(unit), func(r *schemas.PlanRow) int32 { return r.Unit })
+	if err == nil && len(rows) == 0 {
+		err = fmt.Errorf("%s has no unit %d", name, unit)
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("plan: %w", err)
 	}
-	defer r.Close()
-	f, err := parquet.OpenFile(r, r.Size(), parquet.SkipBloomFilters(true))
-	if err != nil {
-		return nil, fmt.Errorf("plan: %s: %w", name, err)
-	}
-	var out []schemas.PlanRow
-	buf := make([]schemas.PlanRow, 1024)
-	for _, g := range f.RowGroups() {
-		if lo, hi, ok := bounds(g); ok && (int32(unit) < lo || int32(unit) > hi) {
-			continue
-		}
-		rows := parquet.NewGenericRowGroupReader[schemas.PlanRow](g)
-		for {
-			n, err := rows.Read(buf)
-			for _, row := range buf[:n] {
-				if row.Unit == int32(unit) {
-					out = append(out, row)
-				}
-			}
-			if err == io.EOF || (n > 0 && buf[n-1].Unit > int32(unit)) {
-				break
-			}
-			if err != nil {
-				rows.Close()
-				return nil, fmt.Errorf("plan: read %s: %w", name, err)
-			}
-		}
-		if err := rows.Close(); err != nil {
-			return nil, fmt.Errorf("plan: read %s: %w", name, err)
-		}
-	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("plan: %s has no unit %d", name, unit)
-	}
-	return out, nil
-}
-
-// bounds gives the smallest and largest unit of a row group (its first column is sorted).
-func bounds(g parquet.RowGroup) (lo, hi int32, ok bool) {
-	index, err := g.ColumnChunks()[0].ColumnIndex()
-	if err != nil || index == nil || index.NumPages() == 0 {
-		return 0, 0, false
-	}
-	return index.MinValue(0).Int32(), index.MaxValue(index.NumPages() - 1).Int32(), true
+	return rows, nil
 }
 
 // Changes compares a plan that an earlier run left with today's and says what differs, first things first: files that

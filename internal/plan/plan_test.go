@@ -37,6 +37,41 @@ func build(t *testing.T, unit int64, list ...shards.Range) *Plan {
 	return p
 }
 
+func TestUnitBytes(t *testing.T) {
+	for _, c := range []struct {
+		input int64
+		gpu   bool
+		want  int64
+	}{{0, false, 16 << 20}, {1 << 40, false, 32 << 20}, {1<<40 + 12345, false, 32 << 20}, {1 << 40, true, 256 << 20}, {100 << 40, true, 4 << 30}, {20 << 40, true, 512 << 20}, {1 << 60, false, 4 << 30}} {
+		if got := UnitBytes(c.input, c.gpu); got != c.want {
+			t.Errorf("%d bytes, GPU %v: %d, want %d", c.input, c.gpu, got, c.want)
+		}
+	}
+}
+
+// TestManyRows checks that tables of very many known rows are cut into larger units, and that more units than runners take are
+// refused with the way out.
+func TestManyRows(t *testing.T) {
+	list := func(n int, bytes, rows int64) (out []shards.Range) {
+		for i := range n {
+			out = append(out, file(fmt.Sprintf("%06d", i), bytes, rows))
+		}
+		return out
+	}
+	for _, c := range []struct {
+		ranges int
+		rows   int64
+		want   int // units
+	}{{1000, 10_000, 500}, {100_000, 10_000, 50_000}, {100_100, 10_000, 25_025}, {100_000, 50_000, 33_334}} {
+		if p := build(t, 1<<40, list(c.ranges, 1, c.rows)...); p.Units != c.want {
+			t.Errorf("%d ranges of %d rows: %d units, want %d", c.ranges, c.rows, p.Units, c.want)
+		}
+	}
+	if _, err := Build(ranges(list(250_001, 100, -1)...), 100, nil); err == nil || !strings.Contains(err.Error(), "--unit-bytes 200 ") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestUnits(t *testing.T) {
 	p := build(t, 100, file("a", 60, 6), file("b", 40, 4), file("c", 1, 1), file("d", 500, 50), file("e", 10, -1))
 	var units []int32

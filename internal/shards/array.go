@@ -211,7 +211,7 @@ func elements(src *source, r Range) iter.Seq2[textRow, error] {
 				yield(textRow{}, src.err)
 				return
 			}
-			yield(textRow{row: row, bad: fault(schemas.UnreadableSource, "byte %d: %v; all after it is lost", at, err)}, nil)
+			yield(textRow{row: row, start: at, bad: fault(schemas.UnreadableSource, "byte %d: %v; all after it is lost", at, err)}, nil)
 		}
 		s, _, err := openArray(src, r.Start, r.End)
 		if err != nil {
@@ -231,7 +231,7 @@ func elements(src *source, r Range) iter.Seq2[textRow, error] {
 				yield(textRow{}, err)
 				return
 			}
-			out := textRow{row: row, data: rec.data}
+			out := textRow{row: row, start: rec.start, data: rec.data}
 			switch {
 			case rec.open >= 0:
 				fail(rec.open, errors.New("the array, or what begins here, does not end, or more comes after its end"))

@@ -28,8 +28,11 @@ type draft struct {
 	elements []schemas.Element
 	images   []draftImage
 	meta     fields
-	bad      *Fault // the document cannot be used; the first stands
-	text     int    // bytes of text so far
+	bad      *Fault       // the document cannot be used; the first stands
+	text     int          // bytes of text so far
+	skip     bool         // images are not read
+	offset   int64        // of its first byte in the source, -1 where it has none
+	folder   *imageFolder // where images outside of the source lie, nil where there are none
 }
 
 // draftImage is an image of a draft: how to get it, and what is known about it beside.
@@ -40,7 +43,7 @@ type draftImage struct {
 
 // newDraft starts a document whose key is the row's until the format finds one.
 func newDraft(source string, row int64, kind string) *draft {
-	return &draft{source: source, row: row, key: rowKey(source, row), kind: kind, meta: fields{}}
+	return &draft{source: source, row: row, key: rowKey(source, row), kind: kind, meta: fields{}, offset: -1}
 }
 
 func (d *draft) fault(f *Fault) {
@@ -118,7 +121,7 @@ func (d *draft) emit(ctx context.Context, yield func(Pair, error) bool) bool {
 			d.faultf(schemas.UnreadableSource, "metadata: %v", err)
 		}
 	}
-	p := Pair{Key: d.key, Source: d.source, Row: d.row, Document: &d.key}
+	p := Pair{Key: d.key, Source: d.source, Row: d.row, Document: &d.key, Offset: d.offset}
 	if d.bad != nil {
 		p.Position, p.Reject = DocumentPosition, d.bad
 		return yield(p, nil)
@@ -128,12 +131,14 @@ func (d *draft) emit(ctx context.Context, yield func(Pair, error) bool) bool {
 			yield(Pair{}, err)
 			return false
 		}
-		data, bad, err := img.load()
+		before := d.folder.count()
+		data, bad, err := d.load(ctx, img)
 		if err != nil {
 			yield(Pair{}, err)
 			return false
 		}
 		q := p
+		q.Outside = d.folder.count() > before
 		q.Position = int32(i)
 		if bad == nil {
 			if q.Metadata, err = img.meta.encode(); err != nil {
@@ -150,6 +155,16 @@ func (d *draft) emit(ctx context.Context, yield func(Pair, error) bool) bool {
 	}
 	p.Position, p.Metadata, p.Doc = DocumentPosition, metadata, &Document{Kind: d.kind, Elements: d.elements}
 	return yield(p, nil)
+}
+
+// load reads an image, if images of this row are wanted.
+func (d *draft) load(ctx context.Context, img draftImage) ([]byte, *Fault, error) {
+	if d.folder != nil {
+		d.folder.skip = d.skip
+	} else if d.skip {
+		return nil, nil, nil
+	}
+	return img.load()
 }
 
 // lostDocument is lost for a format of documents.
@@ -171,7 +186,7 @@ func readRecords(ctx context.Context, o *Options, r Range, kind string, openImag
 			return
 		}
 		if bad != nil {
-			yield(lostDocument(Pair{Source: r.Source.Name, Row: r.FirstRow, Reject: bad}), nil)
+			yield(lostDocument(Pair{Source: r.Source.Name, Row: r.FirstRow, Reject: bad, Offset: -1}), nil)
 			return
 		}
 		defer src.Close()
@@ -187,6 +202,7 @@ func readRecords(ctx context.Context, o *Options, r Range, kind string, openImag
 				return
 			}
 			d := newDraft(r.Source.Name, row.row, kind)
+			d.folder, d.offset, d.skip = images, row.start, !o.wants(row.row)
 			if d.bad = row.bad; d.bad == nil {
 				document(d, row, images)
 			}

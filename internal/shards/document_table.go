@@ -84,7 +84,7 @@ func readDocumentTable(ctx context.Context, o *Options, r Range, kind string, ne
 			return
 		}
 		if bad != nil {
-			yield(lostDocument(Pair{Source: r.Source.Name, Row: r.FirstRow, Reject: bad}), nil)
+			yield(lostDocument(Pair{Source: r.Source.Name, Row: r.FirstRow, Reject: bad, Offset: -1}), nil)
 			return
 		}
 		defer src.Close()
@@ -162,6 +162,7 @@ func (g *documentGroup) row(ctx context.Context, o *Options, table documentTable
 		return false
 	}
 	d := newDraft(g.src.name, row, kind)
+	d.folder, d.skip = g.folder, !o.wants(row)
 	if g.err != nil {
 		d.faultf(schemas.UnreadableSource, "row group %d: %v", g.number, g.err)
 	}

@@ -52,7 +52,7 @@ func (f *folderFormat) pair(ctx context.Context, o *Options, r Range) (Pair, err
 		return Pair{}, err
 	}
 	if bad != nil {
-		return Pair{Key: cleanKey(stem), Source: name, Row: r.FirstRow, Reject: bad}, nil
+		return Pair{Key: cleanKey(stem), Source: name, Row: r.FirstRow, Reject: bad, Offset: -1}, nil
 	}
 	defer src.Close()
 	dir, err := f.folder(ctx, o.Root, path.Dir(name))
@@ -63,6 +63,7 @@ func (f *folderFormat) pair(ctx context.Context, o *Options, r Range) (Pair, err
 	plain := *o
 	plain.ImageColumn = ""
 	s := newSample(&plain, stem)
+	s.skip = !o.wants(r.FirstRow)
 	s.captions = textFields
 	if dir.images[stem] > 1 {
 		s.stem = name

@@ -30,7 +30,7 @@ func readText(ctx context.Context, o *Options, r Range, d dialect, parse func(te
 			return
 		}
 		if bad != nil {
-			yield(Pair{Source: r.Source.Name, Row: r.FirstRow, Reject: bad}, nil)
+			yield(Pair{Source: r.Source.Name, Row: r.FirstRow, Reject: bad, Offset: -1}, nil)
 			return
 		}
 		defer src.Close()
@@ -49,6 +49,8 @@ func readText(ctx context.Context, o *Options, r Range, d dialect, parse func(te
 			if bad == nil {
 				f, bad = parse(t)
 			}
+			folder.skip = !o.wants(t.row)
+			before := folder.reads
 			p, err := finishRow(o, r.Source.Name, t.row, f, bad, func() ([]byte, *Fault, error) {
 				return f.fieldImage(ctx, o, folder)
 			})
@@ -56,6 +58,7 @@ func readText(ctx context.Context, o *Options, r Range, d dialect, parse func(te
 				yield(Pair{}, err)
 				return
 			}
+			p.Outside, p.Offset = folder.reads > before, t.start
 			if !yield(p, nil) {
 				return
 			}

@@ -185,7 +185,7 @@ func (mint1t) Read(ctx context.Context, o *Options, r Range) iter.Seq2[Pair, err
 			return
 		}
 		if bad != nil {
-			yield(lostDocument(Pair{Source: r.Source.Name, Row: r.FirstRow, Reject: bad}), nil)
+			yield(lostDocument(Pair{Source: r.Source.Name, Row: r.FirstRow, Reject: bad, Offset: -1}), nil)
 			return
 		}
 		defer src.Close()
@@ -210,6 +210,7 @@ func (mint1t) Read(ctx context.Context, o *Options, r Range) iter.Seq2[Pair, err
 		)
 		emit := func() error {
 			d := newDraft(r.Source.Name, row, schemas.DocumentInterleaved)
+			d.offset, d.skip = doc.start, !o.wants(row)
 			doc.draft(o, d)
 			doc, row = nil, row+1
 			if !d.emit(ctx, yield) {
@@ -226,7 +227,7 @@ func (mint1t) Read(ctx context.Context, o *Options, r Range) iter.Seq2[Pair, err
 					return err
 				}
 			}
-			doc = &mintDocument{src: src, limit: o.maxImageBytes()}
+			doc = &mintDocument{start: m.start, src: src, limit: o.maxImageBytes()}
 			return nil
 		}, func(m tarMember, ext string) error { return doc.add(m, ext, w, zipped) })
 		if err == errStop {

@@ -76,7 +76,7 @@ func (parquetFormat) Read(ctx context.Context, o *Options, r Range) iter.Seq2[Pa
 			return
 		}
 		if bad != nil {
-			yield(Pair{Source: r.Source.Name, Row: r.FirstRow, Reject: bad}, nil)
+			yield(Pair{Source: r.Source.Name, Row: r.FirstRow, Reject: bad, Offset: -1}, nil)
 			return
 		}
 		defer src.Close()
@@ -210,7 +210,15 @@ func (g *rowGroup) pair(ctx context.Context, i, row int64) (Pair, error) {
 			}
 		}
 	}
-	return finishRow(g.o, g.src.name, row, f, bad, func() ([]byte, *Fault, error) { return g.imageOf(ctx, i, f) })
+	before := g.folder.reads
+	p, err := finishRow(g.o, g.src.name, row, f, bad, func() ([]byte, *Fault, error) {
+		if !g.o.wants(row) {
+			return nil, nil, nil
+		}
+		return g.imageOf(ctx, i, f)
+	})
+	p.Outside = g.folder.reads > before
+	return p, err
 }
 
 func (g *rowGroup) imageOf(ctx context.Context, i int64, f fields) ([]byte, *Fault, error) {

@@ -96,7 +96,7 @@ func (webDataset) Read(ctx context.Context, o *Options, r Range) iter.Seq2[Pair,
 			return
 		}
 		if bad != nil {
-			yield(Pair{Source: r.Source.Name, Row: r.FirstRow, Reject: bad}, nil)
+			yield(Pair{Source: r.Source.Name, Row: r.FirstRow, Reject: bad, Offset: -1}, nil)
 			return
 		}
 		defer src.Close()
@@ -137,6 +137,7 @@ func (webDataset) Read(ctx context.Context, o *Options, r Range) iter.Seq2[Pair,
 				}
 				if cur == nil {
 					cur = newSample(o, stem)
+					cur.start, cur.skip = m.start, !o.wants(row)
 				}
 				p := part{name: m.name, ext: ext, size: m.size, content: w.content}
 				if m.kind != memberFile {

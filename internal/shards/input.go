@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/bmatcuk/doublestar/v4"
@@ -40,31 +41,86 @@ func (in *Input) Bytes() (n int64) {
 	return n
 }
 
+// splitsAtOnce is how many sources are split at a time: each waits for a distant store, or for a disk, most of the time.
+const splitsAtOnce = 16
+
 // Ranges splits every source at about target bytes, in order. o.Root is taken from the input where it is nil.
 func (in *Input) Ranges(ctx context.Context, o *Options, target int64) iter.Seq2[Range, error] {
+	type split struct {
+		ranges []Range
+		err    error
+	}
 	return func(yield func(Range, error) bool) {
 		opts := *o
 		if opts.Root == nil {
 			opts.Root = in.Root
 		}
-		for _, s := range in.Sources {
-			f, err := Lookup(s.Format)
-			if err != nil {
-				yield(Range{}, err)
+		ctx, cancel := context.WithCancel(ctx)
+		var working sync.WaitGroup
+		defer working.Wait()
+		defer cancel()
+		ahead := make(chan chan split, splitsAtOnce-1)
+		working.Go(func() {
+			defer close(ahead)
+			for _, s := range in.Sources {
+				one := make(chan split, 1)
+				select {
+				case ahead <- one:
+				case <-ctx.Done():
+					return
+				}
+				if r, ok := unsplit(s, target); ok {
+					one <- split{ranges: []Range{r}}
+					continue
+				}
+				working.Go(func() {
+					f, err := Lookup(s.Format)
+					if err != nil {
+						one <- split{err: err}
+						return
+					}
+					ranges, err := f.Split(ctx, &opts, s.Source, target)
+					if err != nil {
+						err = fmt.Errorf("shards: split %s: %w", s.Name, err)
+					}
+					one <- split{ranges, err}
+				})
+			}
+		})
+		for one := range ahead {
+			r := <-one
+			if r.err != nil {
+				yield(Range{}, r.err)
 				return
 			}
-			ranges, err := f.Split(ctx, &opts, s.Source, target)
-			if err != nil {
-				yield(Range{}, fmt.Errorf("shards: split %s: %w", s.Name, err))
-				return
-			}
-			for _, r := range ranges {
+			for _, r := range r.ranges {
 				if !yield(r, nil) {
 					return
 				}
 			}
 		}
+		if err := ctx.Err(); err != nil {
+			yield(Range{}, err)
+		}
 	}
+}
+
+// unsplit is the one range of a small file of a format that does not say its rows before reading: a million shards need not be opened
+// to be planned.
+func unsplit(s InputSource, target int64) (Range, bool) {
+	switch s.Format {
+	case "webdataset", "mint1t", "jsonl", "csv", "tsv", "mmc4":
+	default:
+		return Range{}, false
+	}
+	if s.Size > target {
+		return Range{}, false
+	}
+	r := Range{Source: s.Source, Format: s.Format, End: s.Size, Bytes: s.Size, Rows: -1}
+	if ext := shardExt(s.Name); strings.HasSuffix(ext, ".gz") || ext == "tgz" {
+		r.End = -1
+	}
+	return r, true
 }
 
 // Read yields the pairs of a range with the format that made it.
@@ -128,6 +184,9 @@ func Resolve(ctx context.Context, patterns []string, format string) (*Input, err
 	}
 	defer store.Close()
 	r := resolver{ctx: ctx, store: store, format: format, files: map[string]found{}, looked: map[[2]string]string{}}
+	if err := r.prefetch(all); err != nil {
+		return nil, fmt.Errorf("shards: input: %w", err)
+	}
 	for _, p := range all {
 		if err := r.add(p); err != nil {
 			return nil, fmt.Errorf("shards: input %w", err)
@@ -189,10 +248,58 @@ type resolver struct {
 	missing []string
 	empty   []string // folders without a file, and what is neither file nor folder
 	notes   []string
+	known   map[string]blob.Info // files that a listing told, of those that are named
 	looked  map[[2]string]string // formats of documents found, by folder and format by name
 }
 
+// leastListed is how many files must be named in a folder for a listing to be cheaper than asking for each.
+const leastListed = 100
+
+// prefetch lists the folders in which many files are named, as of {00000..99999}.tar: a request tells a thousand of them.
+func (r *resolver) prefetch(all []pattern) error {
+	folders := map[string][]string{}
+	for _, p := range all {
+		if !p.glob && p.name != "" {
+			dir := path.Dir(p.name)
+			folders[dir] = append(folders[dir], p.name)
+		}
+	}
+	for _, names := range folders {
+		if len(names) < leastListed {
+			continue
+		}
+		wanted := make(map[string]bool, len(names))
+		for _, n := range names {
+			wanted[n] = true
+		}
+		// Sorted, the first and the last name have what all begin with.
+		first, last := slices.Min(names), slices.Max(names)
+		n := 0
+		for n < len(first) && n < len(last) && first[n] == last[n] {
+			n++
+		}
+		others := 0
+		for info, err := range r.store.Walk(r.ctx, first[:n], func(string) bool { return false }) {
+			if err != nil {
+				return err
+			}
+			if wanted[info.Name] {
+				if r.known == nil {
+					r.known = map[string]blob.Info{}
+				}
+				r.known[info.Name] = info
+			} else if others++; others > 20*len(names)+10_000 {
+				break // a folder of much else: the rest is asked for one by one
+			}
+		}
+	}
+	return nil
+}
+
 func (r *resolver) add(p pattern) error {
+	if info, ok := r.known[p.name]; ok {
+		return r.addFile(p, info)
+	}
 	if p.name != "" && (!p.glob || !strings.ContainsAny(p.name, "*?")) {
 		// A name with a bracket in it is a name if there is such a file.
 		info, err := r.store.Stat(r.ctx, p.name)
@@ -255,10 +362,11 @@ func (r *resolver) addFolder(p pattern) error {
 	}
 	var files []found
 	any, hidden := false, 0
-	for info, err := range r.store.List(r.ctx, prefix) {
-		if err != nil {
-			return err
-		}
+	all, err := list(r.ctx, r.store, prefix, nil)
+	if err != nil {
+		return err
+	}
+	for _, info := range all {
 		any = true
 		if isHidden(info.Name[len(prefix):]) {
 			hidden++
@@ -311,10 +419,11 @@ func (r *resolver) addGlob(p pattern) error {
 	wantHidden := strings.Contains("/"+strings.Join(parts[fixed:], "/"), "/.")
 	var files []found
 	hidden := 0
-	for info, err := range r.store.Walk(r.ctx, start, enter) {
-		if err != nil {
-			return err
-		}
+	all, err := list(r.ctx, r.store, start, enter)
+	if err != nil {
+		return err
+	}
+	for _, info := range all {
 		if ok, _ := doublestar.Match(glob, info.Name); !ok {
 			continue
 		}

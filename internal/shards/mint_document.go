@@ -18,6 +18,7 @@ type mintMember struct {
 
 // mintDocument collects the members of a document.
 type mintDocument struct {
+	start  int64 // offset of its first member
 	src    *source
 	limit  int64
 	stem   string // of the .json, else of the first member

@@ -18,7 +18,12 @@ type Options struct {
 	ImageRoot string
 	// MaxImageBytes bounds one encoded image; a larger one is a reject (too_large) and is never held in memory.
 	MaxImageBytes int64 // default 256 MiB
+	// WantImage says whether the image of a row is read; nil reads all. Rows for which it is false come without Image, and what
+	// only the image would tell is not found out.
+	WantImage func(row int64) bool
 }
+
+func (o *Options) wants(row int64) bool { return o.WantImage == nil || o.WantImage(row) }
 
 // DefaultMaxImageBytes is the value of MaxImageBytes where it is 0.
 const DefaultMaxImageBytes = 256 << 20

@@ -17,6 +17,11 @@ type Pair struct {
 	Text     *string // caption; nil where the input has none
 	Metadata string  // JSON object of the row's other fields with sorted keys, "" for none
 	Reject   *Fault  // set when the reader itself found the row unusable; Image is then nil
+	// Outside says that the image is a file of its own beside the source, which may be put right without the source changing.
+	Outside bool
+	// Offset is the byte of Source (after decompression) at which the row begins, -1 where rows have no place of their own (Parquet,
+	// folders).
+	Offset int64
 
 	// Document is the key of the document that the Pair belongs to, nil for a plain pair. Position is the image's place in
 	// it from 0, or DocumentPosition.

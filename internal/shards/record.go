@@ -222,6 +222,7 @@ func splitText(ctx context.Context, o *Options, name string, d dialect, s Source
 // textRow is one row of a text file before its fields are looked at.
 type textRow struct {
 	row    int64
+	start  int64    // offset of its first byte
 	data   []byte   // valid until the next row
 	header []string // column names, where the dialect has them
 	bad    *Fault
@@ -254,7 +255,7 @@ func records(src *source, d dialect, r Range) iter.Seq2[textRow, error] {
 				yield(textRow{}, src.err)
 				return
 			}
-			yield(textRow{row: row, bad: fault(schemas.UnreadableSource, "%v; all after it is lost", err)}, nil)
+			yield(textRow{row: row, start: -1, bad: fault(schemas.UnreadableSource, "%v; all after it is lost", err)}, nil)
 		}
 		var header []string
 		if d.header {
@@ -305,7 +306,7 @@ func records(src *source, d dialect, r Range) iter.Seq2[textRow, error] {
 				skipHeader = false
 				continue
 			}
-			out := textRow{row: row, data: rec.data, header: header}
+			out := textRow{row: row, start: rec.start, data: rec.data, header: header}
 			switch {
 			case rec.open >= 0:
 				out.bad = fault(schemas.UnreadableSource, "byte %d: the quote that opens here is never closed; all after it is lost", rec.open)

@@ -37,7 +37,7 @@ func rowKey(source string, row int64) string {
 // not called for a row that is rejected anyway. Of several faults the first stands, in the order: bad, columns asked
 // for, text, image.
 func finishRow(o *Options, source string, row int64, f fields, bad *Fault, image func() ([]byte, *Fault, error)) (Pair, error) {
-	p := Pair{Key: rowKey(source, row), Source: source, Row: row}
+	p := Pair{Key: rowKey(source, row), Source: source, Row: row, Offset: -1}
 	if key, ok := f.takeKey(o.KeyColumn, keyFields); ok {
 		p.Key = key
 	} else if c := o.KeyColumn; c != "" && bad == nil {
@@ -81,6 +81,8 @@ type imageFolder struct {
 	root  string // ImageRoot as given, "" where paths are relative to the source
 	limit int64
 	tar   *imageTar // the images are members of an archive instead
+	skip  bool      // images are looked for by name and not read
+	reads int       // images looked for so far: a row that raised it has its image outside of the source
 }
 
 // openImageFolder finds the folder that image paths are relative to: ImageRoot, else the source's own.
@@ -105,6 +107,14 @@ func openImageFolder(ctx context.Context, o *Options, source string) (*imageFold
 	}
 	f.b, f.root = b, strings.TrimRight(o.ImageRoot, "/")
 	return f, nil
+}
+
+// count is the number of images looked for so far.
+func (f *imageFolder) count() int {
+	if f == nil {
+		return 0
+	}
+	return f.reads
 }
 
 func (f *imageFolder) Close() error {
@@ -132,6 +142,10 @@ func (f *imageFolder) read(ctx context.Context, name string) ([]byte, *Fault, er
 	if err := blob.CheckName(clean); err != nil || strings.HasPrefix(name, "/") {
 		return nil, fault(schemas.UnsafeName, "image path %q leaves its folder", name), nil
 	}
+	if f.skip {
+		return nil, nil, nil
+	}
+	f.reads++
 	if f.tar != nil {
 		return f.tar.read(clean, f.limit)
 	}

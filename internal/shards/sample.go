@@ -1,6 +1,7 @@
 package shards
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"path"
@@ -60,6 +61,8 @@ type sample struct {
 	hasJSON   bool
 	bad       *Fault // what is wrong beside the image; the first stands
 	unsafe    string
+	start     int64 // offset of its first file, -1 where that says nothing
+	skip      bool  // the image is not read
 }
 
 // imagePart is the best candidate for the sample's image so far: bytes, or why there are none.
@@ -71,7 +74,7 @@ type imagePart struct {
 }
 
 func newSample(o *Options, stem string) *sample {
-	return &sample{o: o, stem: stem, captions: jsonCaption, exts: map[string]bool{}, meta: fields{}}
+	return &sample{o: o, stem: stem, captions: jsonCaption, exts: map[string]bool{}, meta: fields{}, start: -1}
 }
 
 // belongs says whether a member with this stem and part continues the sample.
@@ -187,6 +190,9 @@ func (s *sample) addImage(p part, rank int) error {
 	case p.size > s.o.maxImageBytes():
 		s.image.bad = fault(schemas.TooLarge, "%s is %d bytes, more than %d", p.name, p.size, s.o.maxImageBytes())
 	default:
+		if s.skip {
+			return nil
+		}
 		data, err := p.content()
 		if err != nil {
 			return err
@@ -229,7 +235,7 @@ func (s *sample) fault(f *Fault) {
 
 // pair ends the sample. Several faults are reported as the first of: name, image, JSON or text, columns asked for.
 func (s *sample) pair(source string, row int64) Pair {
-	p := Pair{Key: cleanKey(s.stem), Source: source, Row: row}
+	p := Pair{Key: cleanKey(s.stem), Source: source, Row: row, Offset: s.start}
 	asked := s.bad
 	if s.hasJSON || s.bad == nil {
 		if c := s.o.KeyColumn; c != "" {
@@ -277,6 +283,11 @@ func (s *sample) pair(source string, row int64) Pair {
 
 // lost is the pair that stands for a sample and all after it in a damaged source.
 func lost(source, key string, row int64, why error) Pair {
-	return Pair{Key: cleanKey(key), Source: source, Row: row,
+	at := int64(-1)
+	var d *damage
+	if errors.As(why, &d) {
+		at = d.off
+	}
+	return Pair{Key: cleanKey(key), Source: source, Row: row, Offset: at,
 		Reject: fault(schemas.UnreadableSource, "%s", fmt.Sprint(why))}
 }
