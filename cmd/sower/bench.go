@@ -19,6 +19,7 @@ import (
 	"sower/internal/base"
 	"sower/internal/bench"
 	"sower/internal/progress"
+	"sower/internal/trainer"
 	"sower/internal/weights"
 )
 
@@ -35,6 +36,7 @@ type benchOptions struct {
 	json    bool
 	quiet   bool
 	tune    bench.TuneOptions
+	trainer bench.TrainerOptions
 }
 
 func newBench() *cobra.Command {
@@ -49,11 +51,13 @@ gemm, decode and encode. Figures are wall clock: close other programs first.
   gemm      matrix products at the model's shapes
   decode    decoding and resizing of pictures
   pipeline  the whole of sower encode against the model alone
-  tune      LoRA training of a language model, and generation`,
+  tune      LoRA training of a language model, and generation
+  train-tokenizer  steps of both stages of a tokenizer`,
 		Example: `  sower bench
   sower bench encode --model standin:seed2:0 --precision bfloat16
   sower bench encode --against 'python3 docs/benchmarks/peers/torch_seed.py --mode eager --threads 2'
   sower bench tune --base SmolLM2.gguf --tokens 512
+  sower bench train-tokenizer --config docs/recipes/mini/mini.json
   sower bench pipeline --model null --pairs 50000 --json`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -80,6 +84,7 @@ gemm, decode and encode. Figures are wall clock: close other programs first.
 		{"decode", "Time decoding and resizing of pictures", o.decode},
 		{"pipeline", "Time sower encode against the model alone", o.pipeline},
 		{"tune", "Time LoRA training of a language model, and generation", o.tuneModel},
+		{"train-tokenizer", "Time steps of training a tokenizer", o.trainTokenizer},
 	} {
 		c := &cobra.Command{Use: sub.use, Short: sub.short, Args: noArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.print(cmd, sub.run)
@@ -94,6 +99,10 @@ gemm, decode and encode. Figures are wall clock: close other programs first.
 			c.Flags().IntVar(&o.tune.NewTokens, "new-tokens", 32, "tokens to generate")
 			c.Flags().BoolVar(&o.tune.Recompute, "recompute", false, "gradient checkpointing")
 			c.Flags().StringArrayVar(&o.tune.Against, "against", nil, "command of another trainer to run in turn (docs/benchmarks/peers)")
+		case "train-tokenizer":
+			c.Flags().StringVarP(&o.trainer.Config, "config", "c", "", "recipe: a JSON file, as for sower train-tokenizer")
+			c.Flags().IntVar(&o.trainer.Vocabulary, "vocabulary", 1078, "words of the text tower")
+			c.Flags().StringArrayVar(&o.trainer.Against, "against", nil, "command of another trainer to run in turn (docs/benchmarks/peers); repeat for several")
 		case "decode":
 			c.Flags().IntVar(&o.size, "size", 224, "side that pictures are resized to")
 		case "pipeline":
@@ -329,5 +338,51 @@ func (r tuneReport) text(w io.Writer) {
 	for _, v := range r.Rivals {
 		fmt.Fprintf(w, "against    %s %s, %s, %d threads: %.1f tokens/s, this one %.1f in the same rounds: %.2f times as fast; its peak memory %s, generation %.1f tokens/s\n",
 			v.Name, v.Version, v.Precision, v.Threads, v.Rate, v.Ours, v.Ratio, progress.Size(v.Memory), v.Generate)
+	}
+}
+
+type trainerReport struct{ *bench.TrainerResult }
+
+func (o *benchOptions) trainTokenizer(cmd *cobra.Command) (figures, error) {
+	options, err := o.options()
+	if err != nil {
+		return nil, err
+	}
+	if err := need(cmd, "config"); err != nil {
+		return nil, err
+	}
+	t := o.trainer
+	text, err := os.ReadFile(t.Config)
+	if err != nil {
+		return nil, usageError{errorf("bench: --config: %w", err)}
+	}
+	if t.Recipe, err = trainer.Parse(text); err != nil {
+		return nil, usageError{err}
+	}
+	if t.Vocabulary < 1 {
+		return nil, usageError{errorf("bench: --vocabulary %d: want 1 or more", t.Vocabulary)}
+	}
+	t.Options, t.Rounds = options, o.rounds
+	if !o.quiet {
+		t.Progress = func(format string, args ...any) { fmt.Fprintf(cmd.ErrOrStderr(), "bench: "+format+"\n", args...) }
+	}
+	r, err := bench.Trainer(cmd.Context(), t)
+	return trainerReport{r}, err
+}
+
+func (r trainerReport) text(w io.Writer) {
+	printMachine(w, r.Machine)
+	fmt.Fprintf(w, "memory     %s of anonymous memory while training\n", progress.Size(r.Memory))
+	for _, s := range r.Steps {
+		fmt.Fprintf(w, "\n%-10s %.3f s a step of %d pairs (median of %d), %.1f GFLOP/s", s.Step, s.Median, r.Batch, len(s.Seconds), s.FLOPs/s.Median/1e9)
+		if s.Share > 0 {
+			fmt.Fprintf(w, " = %.1f %% of the peak", 100*s.Share)
+		}
+		fmt.Fprintln(w)
+		printOps(w, "ms a step", s.Table)
+		for _, v := range s.Rivals {
+			fmt.Fprintf(w, "against    %s %s, %s, %d threads: %.3f s a step, this one %.3f in the same rounds: %.2f times as fast; losses at most %.1g apart; its peak memory %s\n",
+				v.Name, v.Version, v.Precision, v.Threads, v.Median, v.Ours, v.Ratio, v.Apart, progress.Size(v.Memory))
+		}
 	}
 }

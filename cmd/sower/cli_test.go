@@ -43,7 +43,7 @@ func TestArguments(t *testing.T) {
 		{"encode -i IN -o OUT -m standin:tiny:0 --unit-bytes many", exitUsage, "no size"},
 		{"encode -i IN -o OUT -m standin:tiny:0 --no-such-flag", exitUsage, "no-such-flag"},
 		{"encode -i IN -o OUT -m standin:tiny:0 stray", exitUsage, "quotes"},
-		{"encode -i IN -o OUT -m standin:tiny:0 --runner spork", exitUsage, "have: local"},
+		{"encode -i IN -o OUT -m standin:tiny:0 --runner spork", exitUsage, "have: dataflow, flink, local"},
 		{"encode -i IN -o OUT -m standin:tiny:0 --parallelism 99", exitUsage, "--parallelism 99"},
 		{"encode -i IN -o OUT -m standin:tiny:0 --device cuda", exitFailed, `"cuda"`},
 		{"encode -i IN -o OUT -m standin:tiny:0 --format zip", exitUsage, "have: csv"},
@@ -104,15 +104,21 @@ func TestDemo(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "demo")
 	for range 2 {
 		text := must(t, "demo", "-q", "--output", dir)
-		for _, want := range []string{"encoded  64", "meaningless", "<img ", "used  64", filepath.Join(dir, "corpus", "data"), filepath.Join(dir, "sequences", "data")} {
+		for _, want := range []string{"encoded  64", "PSNR", "Sower trained on clip art", "<img ", "used  64", filepath.Join(dir, "corpus", "data"), filepath.Join(dir, "sequences", "data")} {
 			if !strings.Contains(text, want) {
 				t.Errorf("no %q in\n%s", want, text)
 			}
 		}
 	}
+	for _, name := range []string{"codes.png", "nearest.png", "imagined.png"} {
+		if st, err := os.Stat(filepath.Join(dir, name)); err != nil || st.Size() < 1000 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	if rows, rejects := readAll(t, filepath.Join(dir, "corpus")); len(rows) != 64 || len(rejects) != 0 {
 		t.Errorf("%d rows, %d rejects", len(rows), len(rejects))
 	}
+	evaluateLanguage(t, dir)
 }
 
 func TestInspect(t *testing.T) {

@@ -9,18 +9,21 @@ import (
 	"sower/internal/blob"
 	"sower/internal/demo"
 	"sower/internal/encode"
+	"sower/internal/evaluate"
 	"sower/internal/launch"
+	"sower/internal/mini"
 )
 
 func newDemo() *cobra.Command {
 	limits := encode.DefaultLimits()
 	var dir string
-	o := encodeOptions{model: "standin:tiny:0", resize: "bicubic", unitBytes: 256 << 10, maxPixels: limits.MaxPixels, maxBytes: sizeFlag(limits.MaxImageBytes)}
+	o := encodeOptions{model: mini.Name, resize: "bicubic", unitBytes: 256 << 10, maxPixels: limits.MaxPixels, maxBytes: sizeFlag(limits.MaxImageBytes)}
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "From 64 bundled pictures to a tuned toy model, as a first look",
-		Long: `Demo writes two bundled shards of public-domain clip art into --output, encodes them with small stand-in weights, lays codes
-and captions out as training sequences, tunes a toy language model on them and has it make an image. It needs nothing but this program.`,
+		Long: `Demo writes two bundled shards of public-domain clip art into --output, encodes them with the bundled tokenizer, draws what the codes say,
+lays codes and captions out as training sequences, tunes a toy language model on them and has it make an image. It needs nothing but this
+program.`,
 		Example: "  sower demo\n  sower demo --output DIR",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -41,6 +44,9 @@ and captions out as training sequences, tunes a toy language model on them and h
 				fmt.Fprintf(out, "$ sower encode --input '%s' --output %s --model %s --unit-bytes 256KiB\n", o.input[0], o.output, o.model)
 			}
 			if err := o.execute(cmd); err != nil || o.run.json {
+				return err
+			}
+			if err := demoPictures(cmd, &o, dir); err != nil {
 				return err
 			}
 			sequences := defaultInterleave()
@@ -68,16 +74,19 @@ and captions out as training sequences, tunes a toy language model on them and h
 				return err
 			}
 			fmt.Fprintf(out, `
-These weights are a stand-in made by a fixed rule: the codes are exact (every machine makes the same) but meaningless.
-With the published weights the same commands give the published codes; docs/weights.md says where to get them. The language
-model is made by rule, too, and knows 64 captions: give tune a real one.
+The tokenizer is a small one that Sower trained on clip art of this kind (docs/recipes/mini): pictures of 64 pixels, whose codes keep shape, colour and
+often the subject. With the published weights the same commands give the published codes; docs/weights.md says where to get them. The language
+model is made by rule and knows 64 captions by heart: give tune a real one.
 
+Pictures and their codes:   %s
+Nearest by codes:           %s
+An image that was made:     %s
 Codes, one row an image:    %s
 Training sequences:         %s
 Adapter:                    %s
 Their input:                %s (%d shards)
 More:                       sower inspect %s, sower validate %s, sower --help
-`, filepath.Join(o.output, "data"), filepath.Join(sequences.output, "data"), filepath.Join(dir, "adapter"), filepath.Join(dir, "shards"), len(names), o.output, sequences.output)
+`, filepath.Join(dir, "codes.png"), filepath.Join(dir, "nearest.png"), filepath.Join(dir, "imagined.png"), filepath.Join(o.output, "data"), filepath.Join(sequences.output, "data"), filepath.Join(dir, "adapter"), filepath.Join(dir, "shards"), len(names), o.output, sequences.output)
 			return nil
 		},
 	}
@@ -87,6 +96,16 @@ More:                       sower inspect %s, sower validate %s, sower --help
 	o.run.register(cmd.Flags())
 	cmd.Flags().Lookup("overwrite").Hidden = true
 	return cmd
+}
+
+// demoPictures draws what the codes of the demo's pictures say, and which pictures are near by them.
+func demoPictures(cmd *cobra.Command, o *encodeOptions, dir string) error {
+	e := defaultEvaluate()
+	e.run, e.device = o.run, o.device
+	e.input, e.model, e.pictures = o.input, o.model, 32
+	e.picture, e.nearest = filepath.Join(dir, "codes.png"), filepath.Join(dir, "nearest.png")
+	fmt.Fprintf(cmd.OutOrStdout(), "\n$ sower evaluate reconstruction --input '%s' --model %s --picture %s --nearest %s\n", o.input[0], o.model, e.picture, e.nearest)
+	return e.execute(cmd, func(*evaluate.Report) error { return nil })
 }
 
 // demoTune tunes a language model made by rule on the demo's sequences and has it make the codes of an image.
@@ -101,8 +120,9 @@ func demoTune(cmd *cobra.Command, o *encodeOptions, sequences, adapter string) e
 	if err := t.execute(cmd); err != nil {
 		return err
 	}
-	args := []string{"--base", c.Base, "--adapter", adapter, "--prompt", "Etiquette Laptop", "--image"}
-	fmt.Fprintf(out, "\n$ sower generate --base %s --adapter %s --prompt 'Etiquette Laptop' --image\n", c.Base, adapter)
+	picture := filepath.Join(filepath.Dir(adapter), "imagined.png")
+	args := []string{"--base", c.Base, "--adapter", adapter, "--prompt", "globe earth geography planet world", "--image", "--picture", picture, "--model", o.model}
+	fmt.Fprintf(out, "\n$ sower generate --base %s --adapter %s --prompt 'globe earth geography planet world' --image --picture %s --model %s\n", c.Base, adapter, picture, o.model)
 	g := newGenerate()
 	g.SetArgs(args)
 	g.SetOut(out)

@@ -1,8 +1,7 @@
 package main
 
 import (
-	"errors"
-	"io/fs"
+	"cmp"
 	"iter"
 	"os"
 	"strings"
@@ -12,7 +11,6 @@ import (
 
 	"sower/internal/blob"
 	"sower/internal/detokenize"
-	"sower/internal/launch"
 	"sower/internal/plan"
 	"sower/internal/shards"
 	"sower/internal/weights"
@@ -56,6 +54,9 @@ that made the codes.`,
 
 func (o *detokenizeOptions) execute(cmd *cobra.Command) error {
 	ctx := cmd.Context()
+	if err := o.run.begin(cmd, o.device.device, argument{"codes", o.codes}, argument{"output", o.output}, argument{"model", o.model}); err != nil {
+		return err
+	}
 	cfg := detokenize.Config{RunID: newRunID(), Codes: absolute(o.codes), Output: absolute(o.output), Model: absoluteModel(o.model), Device: o.device.device, Threads: o.device.threads}
 	if err := cfg.Validate(); err != nil {
 		return usageError{err}
@@ -63,24 +64,11 @@ func (o *detokenizeOptions) execute(cmd *cobra.Command) error {
 	if sameFolder(o.codes, o.output) {
 		return usageError{errorf("detokenize: --output %s is the corpus of --codes: its files would be mixed or, with --overwrite, deleted; give another folder", o.output)}
 	}
-	in, err := openFolder(ctx, cfg.Codes, "--codes")
+	in, source, err := openMade(ctx, "--codes", o.codes, "encode", "generate")
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	source, err := launch.ReadManifest(ctx, in)
-	if errors.Is(err, fs.ErrNotExist) {
-		return errorf("--codes %s has no %s: it is no finished corpus; finish it by running its sower encode again", o.codes, schemas.ManifestName)
-	}
-	if err != nil {
-		return err
-	}
-	if source.Pipeline != "encode" && source.Pipeline != "generate" {
-		return errorf("--codes %s was written by sower %s: give the folder that sower encode wrote, or sower generate --input", o.codes, source.Pipeline)
-	}
-	if err := launch.Whole(ctx, in, source); err != nil {
-		return errorf("--codes: %w", err)
-	}
 	model, err := weights.Open(cfg.Model)
 	if err != nil {
 		return err
@@ -106,6 +94,7 @@ func (o *detokenizeOptions) execute(cmd *cobra.Command) error {
 	cfg.Identity = source.Identity
 	cfg.Identity.Weights, cfg.Identity.Plan = digest, pl.Digest
 	cfg.Identity.Options = map[string]string{"codes_weights": source.Identity.Weights, "codes_plan": source.Identity.Plan}
+	cfg.Model = cmp.Or(o.run.onWorkers, cfg.Model)
 	m := schemas.Manifest{Version: schemas.ManifestVersion, Tool: tool(), Pipeline: "detokenize", Identity: cfg.Identity, Units: pl.Units,
 		Model: o.model, Input: []string{o.codes}, Command: os.Args, Runner: o.run.runner}
 	return o.run.launch(cmd, &job{

@@ -17,9 +17,11 @@ import (
 	"sower/internal/blob"
 	"sower/internal/encode"
 	"sower/internal/plan"
+	"sower/internal/progress"
 	"sower/internal/shards"
 	"sower/internal/weights"
 	pipeline "sower/pipelines/encode"
+	"sower/runners"
 	"sower/schemas"
 	"sower/transforms/manifest"
 )
@@ -44,7 +46,7 @@ type encodeOptions struct {
 
 func newEncode() *cobra.Command {
 	limits := encode.DefaultLimits()
-	o := encodeOptions{unitBytes: 16 << 20, maxBytes: sizeFlag(limits.MaxImageBytes)}
+	o := encodeOptions{maxBytes: sizeFlag(limits.MaxImageBytes)}
 	cmd := &cobra.Command{
 		Use:   "encode --input PATTERN --output FOLDER --model WEIGHTS",
 		Short: "Encode image-text pairs and documents into SEED codes",
@@ -73,7 +75,7 @@ Killed or interrupted, the same command finishes the job with the same bytes. An
 	}
 	fs := cmd.Flags()
 	fs.SortFlags = false
-	fs.StringArrayVarP(&o.input, "input", "i", nil, "files, folders or quoted patterns; repeat for several")
+	fs.StringArrayVarP(&o.input, "input", "i", nil, "files, folders or quoted patterns, here or as gs:// and s3:// URLs; repeat for several")
 	fs.StringVarP(&o.output, "output", "o", "", "folder for the corpus")
 	fs.StringVarP(&o.model, "model", "m", "", weights.Usage)
 	fs.StringVar(&o.resize, "resize", "bicubic", "filter of the squash to the model's size, as Pillow computes it: bicubic or bilinear")
@@ -86,7 +88,7 @@ Killed or interrupted, the same command finishes the job with the same bytes. An
 	registerFilters(fs, &o.filters)
 	fs.Int64Var(&o.maxPixels, "max-pixels", limits.MaxPixels, "reject images of more pixels, by their header")
 	fs.Var(&o.maxBytes, "max-image-bytes", "reject larger image files")
-	fs.Var(&o.unitBytes, "unit-bytes", "input bytes of a work unit, which is what a kill can cost and one output file")
+	fs.Var(&o.unitBytes, "unit-bytes", "input bytes of a work unit, which is what a kill can cost and one output file; 0 chooses: 16 MiB on a CPU, 256 MiB on a GPU, and more, up to 4 GiB, where that would be more than 50,000 units")
 	o.device.register(fs)
 	o.device.registerPrecision(fs)
 	o.run.register(fs)
@@ -102,6 +104,7 @@ type prepared struct {
 	notes  []string
 	// computes describes a GPU, for the manifest.
 	computes string
+	settings schemas.Settings
 }
 
 // prepare opens what the flags name: input, plan, model and identity. Nothing is written.
@@ -115,9 +118,6 @@ func (o *encodeOptions) prepare(ctx context.Context) (p *prepared, err error) {
 		MissingImage: o.missing, Input: "(unset)", Identity: schemas.Identity{Resize: o.resize}}
 	if err := cfg.Validate(); err != nil { // what can be said without opening anything
 		return nil, usageError{err}
-	}
-	if o.unitBytes < 1 {
-		return nil, usageError{errorf("encode: --unit-bytes %d: want at least 1", o.unitBytes)}
 	}
 	if o.format != "" {
 		if _, err := shards.Lookup(o.format); err != nil {
@@ -138,15 +138,11 @@ func (o *encodeOptions) prepare(ctx context.Context) (p *prepared, err error) {
 	defer model.Close()
 	computes := ""
 	if !model.IsNull() {
-		dev, err := gpu.Open(o.device.device, gpu.Options{Threads: o.device.threads, Precision: precision})
+		batch, what, err := o.run.deviceHere(&o.device, precision)
 		if err != nil {
 			return nil, err
 		}
-		cfg.Batch = cmp.Or(cfg.Batch, dev.Batch())
-		if gpu.OnGPU(o.device.device) {
-			computes = dev.String()
-		}
-		dev.Close()
+		cfg.Batch, computes = cmp.Or(cfg.Batch, batch), what
 	}
 	in, err := shards.Resolve(ctx, o.input, o.format)
 	if err != nil {
@@ -160,7 +156,8 @@ func (o *encodeOptions) prepare(ctx context.Context) (p *prepared, err error) {
 		cfg.Documents = cfg.Documents || shards.HasDocuments(s.Format)
 	}
 	options := cfg.Options()
-	pl, err := plan.Build(in.Ranges(ctx, &o.columns, int64(o.unitBytes)), int64(o.unitBytes), options)
+	unitBytes := cmp.Or(int64(o.unitBytes), plan.UnitBytes(in.Bytes(), gpu.OnGPU(o.device.device)))
+	pl, err := plan.Build(in.Ranges(ctx, &o.columns, unitBytes), unitBytes, options)
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +174,8 @@ func (o *encodeOptions) prepare(ctx context.Context) (p *prepared, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return &prepared{config: cfg, plan: pl, out: out, computes: computes, notes: append(in.Notes, model.Notes...)}, nil
+	settings := schemas.Settings{Input: absolutes(o.input), Format: o.format, ImageRoot: cfg.ImageRoot, UnitBytes: unitBytes, Model: cfg.Model}
+	return &prepared{config: cfg, plan: pl, out: out, computes: computes, settings: settings, notes: append(in.Notes, model.Notes...)}, nil
 }
 
 // batchSize bounds a call of the model to a few seconds on a small machine, so that Ctrl-C is heard; a CPU gains little
@@ -195,6 +193,10 @@ func batchSize(asked int, c seed.Config) int {
 
 func (o *encodeOptions) execute(cmd *cobra.Command) error {
 	ctx := cmd.Context()
+	files := append(arguments("input", o.input...), argument{"output", o.output}, argument{"model", o.model}, argument{"image-root", o.columns.ImageRoot})
+	if err := o.run.begin(cmd, o.device.device, files...); err != nil {
+		return err
+	}
 	p, err := o.prepare(ctx)
 	if err != nil {
 		return err
@@ -203,18 +205,27 @@ func (o *encodeOptions) execute(cmd *cobra.Command) error {
 	for _, n := range p.notes {
 		fmt.Fprintln(cmd.ErrOrStderr(), "note:", n)
 	}
-	if o.dryRun {
-		return o.estimate(cmd, p)
-	}
+	p.config.Model = cmp.Or(o.run.onWorkers, p.config.Model)
 	m := schemas.Manifest{Version: schemas.ManifestVersion, Tool: tool(), Pipeline: "encode", Device: p.computes, Identity: p.config.Identity, Units: p.plan.Units,
-		Model: o.model, Input: o.input, Command: os.Args, Runner: o.run.runner}
-	return o.run.launch(cmd, &job{
+		Model: o.model, Input: o.input, Settings: &p.settings, Command: os.Args, Runner: o.run.runner}
+	j := &job{
 		what: "encode", documents: p.config.Documents, id: p.config.RunID, out: p.out, plan: p.plan, manifest: m,
 		build: func(s beam.Scope, branches int, mo manifest.Options) error {
 			return pipeline.Build(s, pipeline.Options{Config: p.config, Branches: branches, Manifest: mo})
 		},
 		forget: func() { encode.Forget(p.config.RunID) },
-	})
+	}
+	if o.dryRun {
+		if o.run.place != runners.InProcess && gpu.OnGPU(o.device.device) {
+			// A sample would have to be encoded here.
+			fmt.Fprintf(cmd.OutOrStdout(), "%s units of %s of input; nothing was written. --device %s is the workers', not this machine's, so that no sample was encoded: sower estimate --rate says "+
+				"what it costs at a rate measured there.\n", progress.Thousands(int64(p.plan.Units)), progress.Size(p.plan.Bytes), o.device.device)
+		} else if err := o.estimate(cmd, p); err != nil || o.run.json {
+			return err
+		}
+		return o.run.describe(cmd, j)
+	}
+	return o.run.launch(cmd, j)
 }
 
 // inside refuses an output folder that lies in an input folder: the next run would read what this one wrote.
@@ -251,6 +262,14 @@ func absolute(path string) string {
 		return abs
 	}
 	return path
+}
+
+func absolutes(paths []string) []string {
+	out := make([]string, len(paths))
+	for i, p := range paths {
+		out[i] = absolute(p)
+	}
+	return out
 }
 
 // absoluteModel does so for a --model that is a folder.

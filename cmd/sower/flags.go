@@ -52,15 +52,25 @@ type runFlags struct {
 	json      bool
 	quiet     bool
 	maxFail   float64
+
+	// summaryless prints nothing of a finished run: what follows says more.
+	summaryless bool
+	// onWorkers is the folder of --model, or of --base, on the workers; "" is what the flag itself says.
+	onWorkers string
+
+	// chosen and place are what begin found.
+	chosen runners.Runner
+	place  runners.Place
 }
 
 func (f *runFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.runner, "runner", "local", "where to run: "+strings.Join(runners.Names(), ", ")+" (aliases of local: direct, DirectRunner, prism)")
 	fs.IntVar(&f.config.Parallelism, "parallelism", 0, "units in work at a time; 0 lets the runner choose")
-	fs.BoolVar(&f.overwrite, "overwrite", false, "delete the corpus that --output holds and start again")
+	fs.BoolVar(&f.overwrite, "overwrite", false, "delete what an earlier run left in --output (nothing else) and start again")
 	fs.BoolVar(&f.json, "json", false, "print the summary as JSON")
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "show no progress")
 	fs.Float64Var(&f.maxFail, "max-failure-rate", 0.5, "stop when more than this share of the last 1,000 rows fails (filters are no failures); 1 never stops")
+	f.registerRunner(fs)
 }
 
 // deviceFlags choose what computes.

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 
@@ -12,6 +14,7 @@ import (
 	"sower/gpu/checkpoint"
 	"sower/gpu/models/lm"
 	"sower/internal/base"
+	"sower/internal/draw"
 	"sower/internal/generate"
 )
 
@@ -25,6 +28,7 @@ type generateOptions struct {
 	model     string
 	template  string
 	count     int
+	picture   string
 	run       generate.Run
 	stops     []string
 	scores    string
@@ -52,6 +56,7 @@ The best token is taken, unless --temperature says to draw; the same command dra
 		Example: `  sower generate --base SmolLM2.gguf --prompt 'The capital of France is' --tokens 20
   sower generate --base SmolLM2.gguf --adapter adapter/ --prompt 'a red bird' --image
   sower generate --base SmolLM2.gguf --adapter adapter/ --prompt 'a red bird' --image --count 4 --temperature 1 --top-p 0.9 --json
+  sower generate --base SmolLM2.gguf --adapter adapter/ --prompt 'a red bird' --image --picture bird.png --model mini
   sower generate --base SmolLM2.gguf --adapter adapter/ --image-file bird.png --model seed2/
   sower generate --base SmolLM2.gguf --adapter adapter/ --input corpus --image --output imagined`,
 		Args: noArgs,
@@ -75,7 +80,8 @@ The best token is taken, unless --temperature says to draw; the same command dra
 	fs.StringVarP(&o.prompt, "prompt", "p", "", "text to continue, to make an image of, or to ask about an image")
 	fs.BoolVar(&o.image, "image", false, "make the codes of an image")
 	fs.StringVar(&o.imageFile, "image-file", "", "picture to describe")
-	fs.StringVarP(&o.model, "model", "m", "", "weights that encode --image-file, as sower encode takes them")
+	fs.StringVarP(&o.model, "model", "m", "", "weights that encode --image-file or draw --picture, as sower encode takes them")
+	fs.StringVar(&o.picture, "picture", "", "draw what --image makes to this PNG file (models with a painter, such as mini: small and rough)")
 	fs.StringVar(&o.template, "template", "", "layout of the prompt of images and captions: "+strings.Join(generate.Templates, ", ")+"; default: that of the adapter's corpus")
 	fs.StringVarP(&o.config.Tokenizer, "tokenizer", "t", "", "folder or file of a tokenizer; default: the adapter's, or else the base's")
 	fs.IntVarP(&o.run.Tokens, "tokens", "n", o.run.Tokens, "tokens of a text at most")
@@ -105,8 +111,10 @@ func (o *generateOptions) validate(cmd *cobra.Command) error {
 		return errorf("generate: --image makes an image and --image-file describes one: give one of them")
 	case o.imageFile != "" && o.model == "":
 		return errorf("generate: --image-file needs --model: the weights that encoded the corpus of the adapter")
-	case o.imageFile == "" && o.model != "":
-		return errorf("generate: --model encodes the picture of --image-file, which is missing")
+	case o.imageFile == "" && o.picture == "" && o.model != "":
+		return errorf("generate: --model encodes the picture of --image-file, or draws --picture; both are missing")
+	case o.picture != "" && (!o.image || o.input != "" || o.model == ""):
+		return errorf("generate: --picture draws what --image makes of one prompt, with the painter of --model: give --image and --model, and no --input")
 	case given("prompt") && given("prompt-ids"):
 		return errorf("generate: --prompt and --prompt-ids: give one of them")
 	case o.imageFile != "" && given("prompt-ids"):
@@ -148,24 +156,13 @@ type answer struct {
 
 func (o *generateOptions) execute(cmd *cobra.Command) error {
 	ctx := cmd.Context()
-	precision, err := gpu.ParsePrecision(o.device.precision)
-	if err != nil {
-		return err
-	}
-	dev, err := gpu.Open(o.device.device, gpu.Options{Threads: o.device.threads, Precision: precision})
+	o.config.IDs = o.promptIDs != ""
+	dev, g, err := openGenerator(cmd, &o.device, o.config)
 	if err != nil {
 		return err
 	}
 	defer dev.Close()
-	o.config.IDs = o.promptIDs != ""
-	g, err := generate.Open(dev, o.config)
-	if err != nil {
-		return err
-	}
 	defer g.Close()
-	for _, n := range g.Notes {
-		fmt.Fprintln(cmd.ErrOrStderr(), "note:", n)
-	}
 	prompt, mode, err := o.ask(g, dev)
 	if err != nil {
 		return err
@@ -214,7 +211,52 @@ func (o *generateOptions) execute(cmd *cobra.Command) error {
 		fmt.Fprintln(out)
 		return nil
 	}
-	return o.print(out, g, prompt, results, words)
+	if err := o.print(out, g, prompt, results, words); err != nil || o.picture == "" {
+		return err
+	}
+	return o.draw(g, dev, results)
+}
+
+// openGenerator loads base and adapter onto a device of their own, and says what a user should know of them.
+func openGenerator(cmd *cobra.Command, d *deviceFlags, cfg generate.Config) (*gpu.Device, *generate.Generator, error) {
+	precision, err := gpu.ParsePrecision(d.precision)
+	if err != nil {
+		return nil, nil, usageError{errorf("--precision: %w", err)}
+	}
+	dev, err := gpu.Open(d.device, gpu.Options{Threads: d.threads, Precision: precision})
+	if err != nil {
+		return nil, nil, err
+	}
+	g, err := generate.Open(dev, cfg)
+	if err != nil {
+		return nil, nil, errors.Join(err, dev.Close())
+	}
+	for _, n := range g.Notes {
+		fmt.Fprintln(cmd.ErrOrStderr(), "note:", n)
+	}
+	return dev, g, nil
+}
+
+// draw writes the generated images as a PNG.
+func (o *generateOptions) draw(g *generate.Generator, dev *gpu.Device, results []generate.Result) error {
+	m, err := g.OpenModel(o.model)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	var codes [][]uint16
+	for _, r := range results {
+		codes = append(codes, g.ImageCodes(r.IDs))
+	}
+	pictures, err := draw.Codes(dev, m, codes)
+	if err != nil {
+		return errorf("generate: --picture: %w", err)
+	}
+	sheet, err := draw.Sheet(m.Config.ImageSize, min(len(pictures), 8), pictures)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(o.picture, sheet, 0o644)
 }
 
 // ask makes the prompt.
@@ -260,8 +302,8 @@ func (o *generateOptions) print(w io.Writer, g *generate.Generator, prompt []int
 		a := &answers[i]
 		a.IDs, a.Finish = r.IDs, r.Finish
 		if o.image {
-			for _, id := range r.IDs[:len(r.IDs)-1] {
-				a.Codes = append(a.Codes, id-g.Vocabulary.Offset)
+			for _, code := range g.ImageCodes(r.IDs) {
+				a.Codes = append(a.Codes, int32(code))
 			}
 		}
 		if words[i] != nil {

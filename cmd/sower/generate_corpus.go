@@ -1,8 +1,7 @@
 package main
 
 import (
-	"errors"
-	"io/fs"
+	"cmp"
 	"os"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
@@ -11,7 +10,6 @@ import (
 	"sower/gpu"
 	"sower/internal/blob"
 	"sower/internal/generate"
-	"sower/internal/launch"
 	"sower/internal/plan"
 	pipeline "sower/pipelines/generate"
 	"sower/schemas"
@@ -21,6 +19,10 @@ import (
 // corpus runs generate over the rows of --input.
 func (o *generateOptions) corpus(cmd *cobra.Command) error {
 	ctx := cmd.Context()
+	if err := o.pipeline.begin(cmd, o.device.device, argument{"input", o.input}, argument{"output", o.output}, argument{"base", o.config.Base}, argument{"adapter", o.config.Adapter},
+		argument{"tokenizer", o.config.Tokenizer}); err != nil {
+		return err
+	}
 	if sameFolder(o.input, o.output) {
 		return usageError{errorf("generate: --output %s is the corpus of --input: its files would be mixed or, with --overwrite, deleted; give another folder", o.output)}
 	}
@@ -30,24 +32,11 @@ func (o *generateOptions) corpus(cmd *cobra.Command) error {
 	if err := b.Validate(); err != nil {
 		return usageError{err}
 	}
-	in, err := openFolder(ctx, b.Input, "--input")
+	in, source, err := openMade(ctx, "--input", o.input, "encode", "generate")
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	source, err := launch.ReadManifest(ctx, in)
-	if errors.Is(err, fs.ErrNotExist) {
-		return errorf("--input %s has no %s: it is no finished corpus; finish it by running its sower encode again", o.input, schemas.ManifestName)
-	}
-	if err != nil {
-		return err
-	}
-	if source.Pipeline != "encode" && source.Pipeline != "generate" {
-		return errorf("--input %s was written by sower %s: give the folder that sower encode wrote", o.input, source.Pipeline)
-	}
-	if err := launch.Whole(ctx, in, source); err != nil {
-		return errorf("--input: %w", err)
-	}
 	if b.Identity, err = o.identity(&b, source); err != nil {
 		return err
 	}
@@ -61,6 +50,7 @@ func (o *generateOptions) corpus(cmd *cobra.Command) error {
 	}
 	defer out.Close()
 	b.Plan, b.Units, b.Identity.Plan = pl.Name(), pl.Units, pl.Digest
+	b.Base = cmp.Or(o.pipeline.onWorkers, b.Base)
 	m := schemas.Manifest{Version: schemas.ManifestVersion, Tool: tool(), Pipeline: "generate", Identity: b.Identity, Units: pl.Units, Model: o.config.Base, Input: []string{o.input},
 		Command: os.Args, Runner: o.pipeline.runner}
 	return o.pipeline.launch(cmd, &job{

@@ -231,7 +231,7 @@ func TestGenerateArguments(t *testing.T) {
 		{"generate --base BASE --prompt x stray", exitUsage, "quotes"},
 		{"generate --base BASE --prompt x --image --image-file y.png --model m", exitUsage, "give one of them"},
 		{"generate --base BASE --image-file y.png", exitUsage, "--image-file needs --model"},
-		{"generate --base BASE --prompt x --model m", exitUsage, "--image-file, which is missing"},
+		{"generate --base BASE --prompt x --model m", exitUsage, "both are missing"},
 		{"generate --base BASE --prompt x --prompt-ids 1", exitUsage, "give one of them"},
 		{"generate --base BASE --prompt-ids 1,2", exitUsage, "is no id"},
 		{"generate --base BASE --prompt-ids 5000", exitUsage, "0 to 1513"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"slices"
@@ -25,7 +26,7 @@ func newInspect() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:     "inspect CORPUS",
-		Short:   "Say what a corpus or an adapter holds, what made it and whether it is finished",
+		Short:   "Say what a corpus, an adapter or a tokenizer holds, what made it and whether it is finished",
 		Example: "  sower inspect corpus\n  sower inspect corpus --rows 10\n  sower inspect corpus --json",
 		Args:    oneArg("CORPUS, the folder that sower encode wrote"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -34,8 +35,13 @@ func newInspect() *cobra.Command {
 				return err
 			}
 			defer b.Close()
-			if m, err := launch.ReadManifest(cmd.Context(), b); err == nil && m.Pipeline == "tune" {
-				r, err := inspectAdapter(cmd.Context(), b, m)
+			if m, err := launch.ReadManifest(cmd.Context(), b); err == nil && (m.Pipeline == "tune" || m.Pipeline == "train-tokenizer") {
+				var r interface{ print(io.Writer) }
+				if m.Pipeline == "tune" {
+					r, err = inspectAdapter(cmd.Context(), b, m)
+				} else {
+					r, err = inspectTokenizer(cmd.Context(), b, m)
+				}
 				if err != nil {
 					return err
 				}

@@ -27,7 +27,7 @@ type splitUsage struct {
 
 // tableOf tells the tables in data/ apart by their columns, which unfinished corpora have, too.
 func tableOf(f *corpus.Footer) string {
-	for column, table := range map[string]string{"codes": "codes", "embedding": "embeddings", "input_ids": "sequences"} {
+	for column, table := range map[string]string{"sha256": "codes", "embedding": "embeddings", "input_ids": "sequences"} {
 		for _, c := range f.Schema.Fields() {
 			if c.Name() == column {
 				return table

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"strings"
 
@@ -14,7 +12,6 @@ import (
 	"sower/internal/blob"
 	"sower/internal/blob/memblob"
 	"sower/internal/interleave"
-	"sower/internal/launch"
 	"sower/internal/plan"
 	"sower/internal/shards"
 	pipeline "sower/pipelines/interleave"
@@ -101,6 +98,10 @@ func (o *interleaveOptions) execute(cmd *cobra.Command) error {
 	if o.fileTokens < 1000 {
 		return usageError{errorf("interleave: --file-tokens %d: want at least 1000", o.fileTokens)}
 	}
+	files := append(arguments("codes", o.codes...), append(arguments("text", o.texts...), argument{"output", o.output}, argument{"tokenizer", o.tokenizer})...)
+	if err := o.run.begin(cmd, "", files...); err != nil {
+		return err
+	}
 	cfg := o.config
 	cfg.RunID, cfg.Output, cfg.Tokenizer = newRunID(), absolute(o.output), absoluteTokenizer(o.tokenizer)
 	var err error
@@ -180,24 +181,11 @@ func (o *interleaveOptions) openCodes(ctx context.Context, cfg *interleave.Confi
 		if sameFolder(path, o.output) {
 			return sources, usageError{errorf("interleave: --output %s is the corpus of --codes: its files would be mixed or, with --overwrite, deleted; give another folder", o.output)}
 		}
-		b, err := openFolder(ctx, absolute(path), "--codes")
+		b, m, err := openMade(ctx, "--codes", path, "encode", "generate")
 		if err != nil {
 			return sources, err
 		}
-		m, err := launch.ReadManifest(ctx, b)
 		sources = append(sources, source{b, m})
-		if errors.Is(err, fs.ErrNotExist) {
-			return sources, errorf("--codes %s has no %s: it is no finished corpus; finish it by running its sower encode again", path, schemas.ManifestName)
-		}
-		if err != nil {
-			return sources, err
-		}
-		if m.Pipeline != "encode" && m.Pipeline != "generate" {
-			return sources, errorf("--codes %s was written by sower %s: give the folder that sower encode wrote, or sower generate --input", path, m.Pipeline)
-		}
-		if err := launch.Whole(ctx, b, m); err != nil {
-			return sources, errorf("--codes: %w", err)
-		}
 		if diff := sources[0].manifest.Identity.Diff(m.Identity, "plan", "options"); len(diff) > 0 {
 			return sources, errorf("--codes %s and %s were not made alike: %s", o.codes[0], path, strings.Join(diff, "; "))
 		}

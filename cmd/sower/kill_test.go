@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"sower/internal/launch"
 	"sower/internal/shards/shardtest"
 )
 
@@ -46,6 +48,87 @@ func TestKillInterleave(t *testing.T) {
 	killAndResume(t, setting(t, "SOWER_KILLS", 3), func(out string) []string {
 		return []string{"interleave", "-q", "--codes", codes + ":20", "--text", lines, "-o", out, "--pack", "--file-tokens", "20000"}
 	})
+}
+
+// TestKillRetry does the same to retry: at every kill the corpus is the old one and whole, or has no manifest.
+func TestKillRetry(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts and kills processes")
+	}
+	dir := t.TempDir()
+	flags := tars(t, dir, 12, 40)
+	for _, n := range []string{"in/00001.tar", "in/00007.tar"} {
+		if err := os.Truncate(filepath.Join(dir, n), 9999); err != nil {
+			t.Fatal(err)
+		}
+	}
+	broken, clean, killed := filepath.Join(dir, "broken"), filepath.Join(dir, "clean"), filepath.Join(dir, "killed")
+	encodeInto(t, broken, flags)
+	putBack(map[string][]byte{"in/00001.tar": tarOf(1, 40), "in/00007.tar": tarOf(7, 40)})(t, dir)
+	encodeInto(t, clean, flags)
+	before, want := hashes(t, broken), hashes(t, clean)
+	fresh := func() {
+		if err := errors.Join(os.RemoveAll(killed), os.CopyFS(killed, os.DirFS(broken))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	args := []string{"retry", "-q", "-c", killed}
+	fresh()
+	began := time.Now()
+	if out, err := process(args...).CombinedOutput(); err != nil {
+		t.Fatalf("undisturbed: %v\n%s", err, out)
+	}
+	span := time.Since(began)
+	same(t, "undisturbed", hashes(t, killed), want)
+	fresh()
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("an undisturbed retry takes %v; seed %d", span.Round(time.Millisecond), seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	died, staged, switching := 0, 0, 0
+	for died < setting(t, "SOWER_KILLS", 5) {
+		cmd := process(args...)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		timer := time.AfterFunc(time.Duration(r.Int64N(int64(span))), func() { cmd.Process.Kill() })
+		err := cmd.Wait()
+		timer.Stop()
+		if err == nil {
+			same(t, "finished between kills", hashes(t, killed), want)
+			fresh()
+			continue
+		}
+		died++
+		now := hashes(t, killed)
+		for name := range now {
+			if strings.HasPrefix(name, launch.RetryFolder+"/data/") && !strings.Contains(filepath.Base(name), "tmp") {
+				staged++
+				break
+			}
+		}
+		if _, err := os.Stat(filepath.Join(killed, "_manifest.json")); err != nil {
+			switching++
+			continue
+		}
+		for name := range now { // the manifest is there: what it vouches for is whole, be it the old or the new
+			if strings.HasPrefix(name, launch.RetryFolder) {
+				delete(now, name)
+			}
+		}
+		if m := readManifest(t, killed); m.Identity.Plan == readManifest(t, clean).Identity.Plan {
+			same(t, "in place", now, want)
+		} else {
+			same(t, "as it was", now, before)
+		}
+	}
+	if out, err := process(args...).CombinedOutput(); err != nil {
+		t.Fatalf("after %d kills: %v\n%s", died, err, out)
+	}
+	same(t, fmt.Sprintf("after %d kills", died), hashes(t, killed), want)
+	for name := range leftovers(t, killed) {
+		t.Errorf("%s is left over", name)
+	}
+	t.Logf("%d kills: %d with units staged, %d while the parts were put in place", died, staged, switching)
 }
 
 // killAndResume runs a command undisturbed and, into another folder, with kills at random moments.

@@ -4,7 +4,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -17,12 +16,16 @@ import (
 	beamlog "github.com/apache/beam/sdks/v2/go/pkg/beam/log"
 
 	"sower/internal/encode"
+	"sower/internal/fetch"
 	"sower/internal/launch"
+	"sower/runners/worker"
 	"sower/transforms/manifest"
 
 	_ "sower/gpu/cpu"
 	_ "sower/gpu/cuda"
 	_ "sower/internal/blob/all"
+	_ "sower/runners/dataflow"
+	_ "sower/runners/flink"
 	_ "sower/runners/local"
 )
 
@@ -37,27 +40,16 @@ const (
 )
 
 func main() {
-	// A runner starts its workers as "sower --worker --id=… …": no subcommand, and Beam's own flags. That is looked at
-	// before anything else, and beam.Init does not return then.
-	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "-") && workerMode(os.Args[1:]) {
-		flag.Parse()
-		beam.Init()
+	// A runner starts its workers as "sower --worker --id=… …", or as "sower --id=… --provision_endpoint=…": no command, and Beam's
+	// own flags. That is looked at before anything else.
+	if worker.Main(os.Args[1:]) {
 		return
 	}
 	initBeam()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	fetch.Setup(ctx, func(line string) { fmt.Fprintln(os.Stderr, "note:", line) })
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
-}
-
-// workerMode reports whether the arguments are those of a Beam worker.
-func workerMode(args []string) bool {
-	for _, a := range args {
-		if a == "--worker" || a == "-worker" || strings.HasPrefix(a, "--worker=") || strings.HasPrefix(a, "-worker=") {
-			return true
-		}
-	}
-	return false
 }
 
 // initBeam starts the Beam SDK, which logs through slog: not at all, unless SOWER_LOG asks for it (debug, info, warn or
@@ -83,6 +75,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK
+	}
+	var ended *commandError
+	if errors.As(err, &ended) {
+		return ended.code
 	}
 	code := exitCode(ctx, err)
 	if code == exitInterrupted {

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -172,4 +173,22 @@ func decodeJSON(t testing.TB, text string) map[string]any {
 		t.Fatalf("%v in %q", err, text)
 	}
 	return v
+}
+
+// TestCommits asks once a minute, and keeps what it knew where nobody answers.
+func TestCommits(t *testing.T) {
+	asked, n, err := 0, 3, error(nil)
+	progress := commits(func() (int, error) { asked++; return n, err })
+	for range 5 {
+		if got := progress(); got != 3 {
+			t.Errorf("%d rounds, want 3", got)
+		}
+	}
+	if asked != 1 {
+		t.Errorf("asked %d times in a moment", asked)
+	}
+	err = errors.New("away")
+	if got := commits(func() (int, error) { return 7, err })(); got != 0 {
+		t.Errorf("%d rounds where nobody answers", got)
+	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -30,10 +31,20 @@ Interrupted and failed runs lose nothing that is committed: the same command aga
 		}
 		name, why := gpu.Auto()
 		fmt.Fprintf(cmd.ErrOrStderr(), "note: --device auto is %s: %s\n", name, why)
+		if cmd.Annotations == nil {
+			cmd.Annotations = map[string]string{}
+		}
+		cmd.Annotations[autoDevice] = name
 		return f.Value.Set(name)
 	}
+	cobra.AddTemplateFunc("flagUsages", flagUsages)
+	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}",
+		`{{flagUsages .LocalFlags false}}{{with flagUsages .LocalFlags true}}
+
+Flags of other runners than local:
+{{.}}{{end}}`, 1))
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newEncode(), newDetokenize(), newModel(), newPreview(), newInspect(), newInterleave(), newTokenize(), newGenerate(), newMerge(), newShow(), newValidate(), newDemo(), newTune(), newBench(), newAgree(), newDevices(), newDoctor(), newVersion())
+	root.AddCommand(newEncode(), newRetry(), newLint(), newEstimate(), newDetokenize(), newModel(), newPreview(), newInspect(), newInterleave(), newTokenize(), newGenerate(), newMerge(), newShow(), newValidate(), newDemo(), newTune(), newTrainTokenizer(), newEvaluate(), newFlink(), newCancel(), newBench(), newAgree(), newDevices(), newDoctor(), newVersion())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }

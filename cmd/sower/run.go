@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -38,6 +39,10 @@ type job struct {
 	before   func() error // writes what the run needs beside its parts, once it is clear that it may
 	build    func(beam.Scope, int, manifest.Options) error
 	forget   func() // drops what the run kept in this process
+	// A retry works on some units, total, in a folder that is put in its place, corpus, afterwards.
+	total  *progress.Total
+	after  func(context.Context) error
+	corpus string
 	// documents says that the plan's rows are documents, so that how many images come is not known.
 	documents bool
 }
@@ -59,19 +64,13 @@ func isURL(path string) bool {
 // launch checks the output folder, runs the pipeline, and believes the manifest alone.
 func (f *runFlags) launch(cmd *cobra.Command, j *job) error {
 	ctx := cmd.Context()
-	runner, err := runners.Lookup(f.runner)
-	if err != nil {
-		return usageError{err}
-	}
-	if err := runner.Check(f.config); err != nil {
-		return usageError{err}
-	}
+	runner := f.chosen
 	done, err := launch.Prepare(ctx, j.out, j.plan, j.manifest.Identity, f.overwrite)
 	if err != nil {
 		return err
 	}
 	if done != nil {
-		if !f.json {
+		if !f.json && !f.summaryless {
 			fmt.Fprintf(cmd.OutOrStdout(), "%s is finished already (%s): nothing to do.\n", j.out.URL(), done.Finished)
 		}
 		noteEmpty(cmd, done)
@@ -82,7 +81,10 @@ func (f *runFlags) launch(cmd *cobra.Command, j *job) error {
 			return err
 		}
 	}
-	began := time.Now()
+	if err := f.fits(ctx, j.plan.Units); err != nil {
+		return err
+	}
+	began, before := time.Now(), blob.Trouble()
 	j.manifest.Started = began.UTC().Format(time.RFC3339Nano)
 	// Workers get a context of their own: cancelling the runner's alone would leave them at work.
 	working, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -93,20 +95,37 @@ func (f *runFlags) launch(cmd *cobra.Command, j *job) error {
 	defer progress.Forget(j.id)
 	defer j.forget()
 	p, s := beam.NewPipelineWithRoot()
-	err = j.build(s, runner.Branches(f.config), manifest.Options{RunID: j.id, Output: j.out.URL(), Manifest: j.manifest, MaxFailureRate: f.maxFail})
+	err = j.build(s, runner.Branches(f.config), manifest.Options{RunID: j.id, Output: j.out.URL(), Manifest: j.manifest, MaxFailureRate: f.maxFail,
+		Stages: f.place == runners.InProcess})
 	if err != nil {
 		return err
 	}
+	if f.place != runners.InProcess {
+		watching, stopCounting := context.WithCancel(ctx)
+		defer stopCounting()
+		go watchParts(watching, j.out, j.plan, r)
+	}
+	f.config.Progress = r.Changes
 	stop := func() {}
 	if !f.quiet {
 		total := progress.Total{Bytes: j.plan.Bytes, Units: j.plan.Units, Noun: j.noun}
 		if j.plan.Exact && !j.documents {
 			total.Rows = j.plan.Known
 		}
+		if j.total != nil {
+			total = *j.total
+		}
+		if f.place != runners.InProcess {
+			total.Rows, total.Noun = int64(total.Units), "units"
+		}
 		stop = progress.Show(cmd.ErrOrStderr(), j.what, r, total)
 	}
 	runErr := runner.Run(ctx, p, f.config)
 	stop()
+	if errors.Is(runErr, runners.ErrNotStarted) {
+		fmt.Fprintf(cmd.OutOrStdout(), "The job is written down, not started. When it has run, %s is the corpus; the same command without --template-location finishes what it left.\n", j.out.URL())
+		return nil
+	}
 	if runErr != nil {
 		cancel(runErr)
 		if !r.Drain(patience) {
@@ -118,11 +137,34 @@ func (f *runFlags) launch(cmd *cobra.Command, j *job) error {
 	if err != nil {
 		return err
 	}
+	if j.after != nil {
+		if err := j.after(ctx); err != nil {
+			return err
+		}
+	}
 	noteEmpty(cmd, m)
 	if err := f.summary(cmd.OutOrStdout(), j, m); err != nil || f.json {
 		return err
 	}
+	if t := blob.Trouble().Sub(before); t.Retries > 0 {
+		fmt.Fprintf(cmd.OutOrStdout(), "storage: %s of %s requests sent again, %s lost by that\n", progress.Thousands(t.Retries), progress.Thousands(t.Requests), t.Lost.Round(10*time.Millisecond))
+	}
 	return engineUse(cmd.OutOrStdout(), r.Engine(), m.Stages)
+}
+
+// describe writes what would be submitted, where a runner submits anything.
+func (f *runFlags) describe(cmd *cobra.Command, j *job) error {
+	d, ok := f.chosen.(runners.Describer)
+	if !ok {
+		return nil
+	}
+	p, s := beam.NewPipelineWithRoot()
+	err := j.build(s, f.chosen.Branches(f.config), manifest.Options{RunID: j.id, Output: j.out.URL(), Manifest: j.manifest, MaxFailureRate: f.maxFail})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "\n%s would be given this job:\n", f.runner)
+	return d.Describe(cmd.Context(), cmd.OutOrStdout(), p, f.config)
 }
 
 // engineUse says how well the GPU was used and, where it waited, for what.
@@ -155,6 +197,9 @@ func noteEmpty(cmd *cobra.Command, m *schemas.Manifest) {
 
 // summary is the final table, or the same as JSON.
 func (f *runFlags) summary(w io.Writer, j *job, m *schemas.Manifest) error {
+	if f.summaryless {
+		return nil
+	}
 	var bytes int64
 	files := 0
 	for _, file := range m.Files {
@@ -166,13 +211,13 @@ func (f *runFlags) summary(w io.Writer, j *job, m *schemas.Manifest) error {
 		rate = float64(m.Counts.In) / m.Seconds
 	}
 	if f.json {
-		return writeJSON(w, map[string]any{"output": j.out.URL(), "pipeline": m.Pipeline, "counts": m.Counts, "units": m.Units, "resumed_units": m.Resumed,
+		return writeJSON(w, map[string]any{"output": cmp.Or(j.corpus, j.out.URL()), "pipeline": m.Pipeline, "counts": m.Counts, "units": m.Units, "resumed_units": m.Resumed, "reused": m.Reused,
 			"files": files, "bytes": bytes, "seconds": m.Seconds, "rows_per_second": rate, "stages": m.Stages, "identity": m.Identity})
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(name string, n int64) { fmt.Fprintf(t, "  %s\t%s\t\n", name, progress.Thousands(n)) }
 	row("rows in", m.Counts.In)
-	row(map[string]string{"encode": "encoded", "detokenize": "embedded", "interleave": "used", "generate": "generated"}[m.Pipeline], m.Counts.Encoded)
+	row(map[string]string{"encode": "encoded", "detokenize": "embedded", "interleave": "used", "generate": "generated", "prepare": "prepared", "evaluate": "evaluated"}[m.Pipeline], m.Counts.Encoded)
 	if n := m.Counts.Split; n > 0 {
 		row("of them cut into several sequences", n)
 	}
@@ -220,7 +265,7 @@ func (f *runFlags) summary(w io.Writer, j *job, m *schemas.Manifest) error {
 		}
 		fmt.Fprintln(w, " (of all workers' time)")
 	}
-	fmt.Fprintf(w, "corpus: %s\n", j.out.URL())
+	fmt.Fprintf(w, "corpus: %s\n", cmp.Or(j.corpus, j.out.URL()))
 	return nil
 }
 
@@ -245,4 +290,22 @@ func openFolder(ctx context.Context, path, what string) (*blob.Bucket, error) {
 		}
 	}
 	return blob.OpenBucket(ctx, path)
+}
+
+// commitPoll is how often rounds that are committed are counted, which lists a folder.
+const commitPoll = time.Minute
+
+// commits is progress by what done counts; where it cannot, nothing has changed. It is for one goroutine.
+func commits(done func() (int, error)) func() int64 {
+	var last int64
+	var asked time.Time
+	return func() int64 {
+		if time.Since(asked) >= commitPoll {
+			if n, err := done(); err == nil {
+				last = int64(n)
+			}
+			asked = time.Now()
+		}
+		return last
+	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -24,6 +25,7 @@ import (
 	"sower/internal/blob"
 	"sower/internal/launch"
 	"sower/internal/progress"
+	"sower/internal/rounds"
 	"sower/internal/text"
 	"sower/internal/tune"
 	pipeline "sower/pipelines/tune"
@@ -134,28 +136,16 @@ func (o *tuneOptions) prepare(ctx context.Context) (*schemas.Manifest, error) {
 	if precision == gpu.FP16 || precision == gpu.FP8 {
 		return nil, usageError{errorf("tune: --precision %s: gradients underflow in it; use bfloat16, whose range is that of float32", precision)}
 	}
-	dev, err := gpu.Open(c.Device, gpu.Options{Threads: c.Threads, Precision: precision})
-	if err != nil {
+	if _, _, err := o.run.deviceHere(&o.device, precision); err != nil {
 		return nil, err
 	}
-	dev.Close()
-	in, err := openFolder(ctx, c.Corpus, "--corpus")
+	in, m, err := openMade(ctx, "--corpus", corpusArg, "interleave")
 	if err != nil {
 		return nil, err
 	}
 	defer in.Close()
-	m, err := launch.ReadManifest(ctx, in)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, errorf("--corpus %s has no %s: it is no finished corpus; finish it by running its command again", corpusArg, schemas.ManifestName)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if m.Pipeline != "interleave" || m.Vocabulary == nil {
-		return nil, errorf("--corpus %s was written by sower %s: give the folder that sower interleave wrote", corpusArg, m.Pipeline)
-	}
-	if err := launch.Whole(ctx, in, m); err != nil {
-		return nil, errorf("--corpus: %w", err)
+	if m.Vocabulary == nil {
+		return nil, errorf("--corpus %s: its %s has no vocabulary: it is damaged; run its sower interleave again with --overwrite", corpusArg, schemas.ManifestName)
 	}
 	c.Vocabulary = *m.Vocabulary
 	sum := sha256.New()
@@ -197,7 +187,7 @@ func (o *tuneOptions) prepare(ctx context.Context) (*schemas.Manifest, error) {
 	if o.memory, err = c.Estimate(b, longest); err != nil {
 		return nil, err
 	}
-	if free, ok := tune.Available(); ok && o.memory.Total() > free {
+	if free, ok := tune.Available(); ok && o.run.place == runners.InProcess && o.memory.Total() > free {
 		return nil, errorf("tune: training takes about %s (weights %s, what is trained %s, activations %s), and %s are available: give --recompute, less --micro-tokens (now %d), or a smaller --base",
 			progress.Size(o.memory.Total()), progress.Size(o.memory.Weights), progress.Size(o.memory.Training), progress.Size(o.memory.Activations), progress.Size(free), c.MicroTokens)
 	}
@@ -271,17 +261,17 @@ func sameTokenizer(corpus *blob.Bucket, b *base.Base, v *schemas.Vocabulary, arg
 
 func (o *tuneOptions) execute(cmd *cobra.Command) error {
 	ctx := cmd.Context()
-	runner, err := runners.Lookup(o.run.runner)
-	if err != nil {
-		return usageError{err}
+	if err := o.run.begin(cmd, o.device.device, argument{"corpus", o.config.Corpus}, argument{"output", o.config.Output}, argument{"base", o.config.Base}); err != nil {
+		return err
 	}
-	if err := runner.Check(o.run.config); err != nil {
-		return usageError{err}
+	if o.run.config.Parallelism == 0 {
+		o.run.config.Parallelism = o.config.Workers // for runners that have none of their own; the rounds' graph has no branches
 	}
 	m, err := o.prepare(ctx)
 	if err != nil {
 		return err
 	}
+	o.config.Base = cmp.Or(o.run.onWorkers, o.config.Base)
 	c := o.config
 	if o.dryRun {
 		return o.describe(cmd.OutOrStdout(), m)
@@ -313,8 +303,13 @@ func (o *tuneOptions) execute(cmd *cobra.Command) error {
 		return err
 	}
 	m.Resumed = first
+	o.run.config.Progress = commits(func() (int, error) { return tune.Done(ctx, out, &c) })
 	if !o.run.quiet {
-		stop := showTune(cmd.ErrOrStderr(), &c, first)
+		var committed func() int // the steps of workers elsewhere are known when their round is committed
+		if o.run.place != runners.InProcess {
+			committed = func() int { n, _ := tune.Done(ctx, out, &c); return n }
+		}
+		stop := showTune(cmd.ErrOrStderr(), &c, first, committed)
 		defer stop()
 	}
 	for from := first; ; from += pipeline.MaxRounds {
@@ -323,9 +318,15 @@ func (o *tuneOptions) execute(cmd *cobra.Command) error {
 		if err := pipeline.Build(s, pipeline.Options{Config: c, From: from, To: to, Manifest: *m}); err != nil {
 			return err
 		}
-		if err := runner.Run(ctx, p, o.run.config); err != nil {
+		if err := o.run.chosen.Run(ctx, p, o.run.config); err != nil {
 			cancel(err)
 			return err
+		}
+		// A runner may call a cancelled job a success: what is committed counts.
+		if done, err := tune.Done(ctx, out, &c); err != nil {
+			return err
+		} else if done < to {
+			return errorf("tune: the job ended after %d of %d rounds without an error: it was cancelled; run the same command again to go on", done, c.Rounds())
 		}
 		if to == c.Rounds() {
 			break
@@ -341,7 +342,7 @@ func (o *tuneOptions) execute(cmd *cobra.Command) error {
 // startTune makes the output folder this run's, refuses another's, and returns the manifest of a finished run.
 func startTune(ctx context.Context, out *blob.Bucket, c *tune.Config, overwrite bool) (*schemas.Manifest, error) {
 	var old schemas.Identity
-	raw, err := out.ReadAll(ctx, tune.RunFile, 1<<20)
+	raw, err := out.ReadAll(ctx, rounds.RunFile, 1<<20)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		for info, err := range out.List(ctx, "") {
@@ -357,13 +358,13 @@ func startTune(ctx context.Context, out *blob.Bucket, c *tune.Config, overwrite 
 		return nil, err
 	default:
 		if err := json.Unmarshal(raw, &old); err != nil {
-			return nil, errorf("tune: %s in %s: %w", tune.RunFile, out.URL(), err)
+			return nil, errorf("tune: %s in %s: %w", rounds.RunFile, out.URL(), err)
 		}
 		if overwrite {
 			if err := tune.Wipe(ctx, out); err != nil {
 				return nil, err
 			}
-			return nil, tune.WriteRun(ctx, out, c)
+			return nil, rounds.WriteRun(ctx, out, c.Identity)
 		}
 		begun := false
 		for _, err := range out.List(ctx, "rounds/") {
@@ -373,7 +374,7 @@ func startTune(ctx context.Context, out *blob.Bucket, c *tune.Config, overwrite 
 			begun = begun || err == nil
 		}
 		if !begun { // nothing is lost: a run that failed at once may be tried with other settings
-			return nil, tune.WriteRun(ctx, out, c)
+			return nil, rounds.WriteRun(ctx, out, c.Identity)
 		}
 		if diff := old.Diff(c.Identity); len(diff) > 0 {
 			return nil, &launch.RefusedError{Output: out.URL(), What: "holds a run with other settings, or of another base or corpus:", Fields: diff}
@@ -390,7 +391,7 @@ func startTune(ctx context.Context, out *blob.Bucket, c *tune.Config, overwrite 
 		}
 		return nil, nil
 	}
-	return nil, tune.WriteRun(ctx, out, c)
+	return nil, rounds.WriteRun(ctx, out, c.Identity)
 }
 
 // describe is the dry run.
@@ -414,11 +415,14 @@ func (o *tuneOptions) describe(w io.Writer, m *schemas.Manifest) error {
 }
 
 // showTune reports until stop is called: in place on a terminal, else a line every ten seconds.
-func showTune(w io.Writer, c *tune.Config, first int) (stop func()) {
+func showTune(w io.Writer, c *tune.Config, first int, committed func() int) (stop func()) {
 	l := tune.Watch(c.RunID)
 	every, live := 10*time.Second, false
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		every, live = 500*time.Millisecond, true
+	}
+	if committed != nil {
+		every = 5 * time.Second // each look asks the store
 	}
 	before := min(first*c.StepsPerRound, c.Steps)
 	began := time.Now()
@@ -431,10 +435,16 @@ func showTune(w io.Writer, c *tune.Config, first int) (stop func()) {
 			select {
 			case <-tick.C:
 				steps, last, rate, v := l.Now()
+				if committed != nil {
+					steps = min(committed()*c.StepsPerRound, c.Steps) - before
+				}
 				line := fmt.Sprintf("tune step %d/%d  %.0f%%", before+steps, c.Steps, 100*float64(before+steps)/float64(c.Steps))
 				if steps > 0 {
 					left := time.Since(began).Seconds() / float64(steps) * float64(c.Steps-before-steps)
-					line += fmt.Sprintf("  loss %.3f (text %.3f, image %.3f)  %s tokens/s  %s left", last.Loss, last.TextLoss, last.ImageLoss, progress.Rate(rate), progress.Span(left))
+					if committed == nil {
+						line += fmt.Sprintf("  loss %.3f (text %.3f, image %.3f)  %s tokens/s", last.Loss, last.TextLoss, last.ImageLoss, progress.Rate(rate))
+					}
+					line += fmt.Sprintf("  %s left", progress.Span(left))
 				}
 				if v != nil {
 					line += fmt.Sprintf("  validation %.3f", v.Loss)

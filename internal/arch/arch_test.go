@@ -33,6 +33,7 @@ var rules = []struct {
 	{folder: "transforms", may: []string{"transforms", "internal", "gpu", "schemas"}, beam: true},
 	{folder: "runners", may: []string{"runners", "internal", "schemas"}, beam: true},
 	{folder: "pipelines", may: []string{"pipelines", "transforms", "internal", "gpu", "schemas"}, beam: true},
+	{folder: "docs", may: []string{"internal"}}, // programs of recipes
 	{folder: "cmd", may: []string{"runners", "pipelines", "transforms", "internal", "gpu", "schemas"}, beam: true},
 }
 

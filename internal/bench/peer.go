@@ -31,8 +31,9 @@ type Answer struct {
 	Images  int     `json:"images"`
 	Seconds float64 `json:"seconds"`
 	Codes   [][]int `json:"codes"`
-	// Memory and Generate are those of trainers: peak bytes of the process, tokens a second.
+	// Memory and Generate are those of trainers: peak bytes of the process, tokens a second, the loss of a step.
 	Memory   int64   `json:"peak_bytes"`
+	Loss     float64 `json:"loss"`
 	Generate float64 `json:"generate_tokens_per_second"`
 }
 

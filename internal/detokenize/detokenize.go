@@ -12,10 +12,9 @@ import (
 	"sower/gpu"
 	"sower/gpu/models/seed"
 	"sower/gpu/resident"
-	"sower/internal/blob"
 	"sower/internal/corpus"
-	"sower/internal/plan"
 	"sower/internal/progress"
+	"sower/internal/units"
 	"sower/internal/weights"
 	"sower/schemas"
 )
@@ -95,70 +94,34 @@ func open(cfg Config) (*deviceModel, error) {
 }
 
 // Unit does one unit: one part of the code table.
-func Unit(ctx context.Context, cfg Config, unit int) (info corpus.UnitInfo, err error) {
-	run := progress.Lookup(cfg.RunID)
-	defer run.Working()()
-	in, err := blob.OpenBucket(ctx, cfg.Codes)
-	if err != nil {
-		return info, err
-	}
-	defer in.Close()
-	dst, err := blob.OpenBucket(ctx, cfg.Output)
-	if err != nil {
-		return info, err
-	}
-	defer dst.Close()
-	parts, err := plan.ReadUnit(ctx, dst, cfg.Plan, unit)
-	if err != nil {
-		return info, err
-	}
-	done, err := corpus.Committed(ctx, dst, cfg.Identity, corpus.CodeLayout, unit, cfg.Units)
-	if err != nil {
-		return info, err
-	}
-	if done != nil {
-		run.Unit(true, done.Counts, 0)
-		return *done, nil
-	}
-	model, err := open(cfg)
-	if err != nil {
-		return info, err
-	}
-	out, err := corpus.CreateUnit[schemas.EmbeddingRow](ctx, dst, cfg.Identity, unit, cfg.Units, "key")
-	if err != nil {
-		return info, err
-	}
-	defer out.Abort()
-	w := &writer{model: model, out: out, run: run, width: model.Config().ImageEmbed, queries: cfg.Identity.CodesPerImage, k: cfg.Identity.Codes}
-	for _, p := range parts {
-		err := corpus.Read(ctx, in, p.Source, func(row schemas.CodeRow) error {
-			if err := run.Ctx.Err(); err != nil {
-				return context.Cause(run.Ctx)
-			}
-			w.rows = append(w.rows, row)
-			if len(w.rows) < batch {
+func Unit(ctx context.Context, cfg Config, unit int) (corpus.UnitInfo, error) {
+	job := units.Job{RunID: cfg.RunID, Input: cfg.Codes, Output: cfg.Output, Plan: cfg.Plan, Units: cfg.Units, Identity: cfg.Identity, Bloom: []string{"key"}}
+	return units.Do(ctx, job, unit, func(ctx context.Context, u *units.Unit[schemas.EmbeddingRow]) error {
+		model, err := open(cfg)
+		if err != nil {
+			return err
+		}
+		w := &writer{model: model, out: u, width: model.Config().ImageEmbed, queries: cfg.Identity.CodesPerImage, k: cfg.Identity.Codes}
+		err = units.Each(ctx, u, func(row schemas.CodeRow) error {
+			if w.rows = append(w.rows, row); len(w.rows) < batch {
 				return nil
 			}
 			return w.flush()
 		})
-		if err != nil {
-			return info, fmt.Errorf("detokenize: unit %d: %w", unit, err)
+		if err == nil {
+			err = w.flush()
 		}
-	}
-	if err := w.flush(); err != nil {
-		return info, fmt.Errorf("detokenize: unit %d: %w", unit, err)
-	}
-	if info, err = out.Commit(); err == nil {
-		run.Unit(false, info.Counts, 0)
-	}
-	return info, err
+		if err != nil {
+			return fmt.Errorf("detokenize: unit %d: %w", unit, err)
+		}
+		return nil
+	})
 }
 
 // writer turns rows into embeddings, a batch at a time.
 type writer struct {
 	model             *deviceModel
-	out               *corpus.UnitWriter[schemas.EmbeddingRow]
-	run               *progress.Run
+	out               *units.Unit[schemas.EmbeddingRow]
 	rows              []schemas.CodeRow
 	width, queries, k int
 }
@@ -180,9 +143,9 @@ func (w *writer) flush() error {
 			return err
 		}
 	}
-	w.run.Spend(progress.Encode, began)
+	w.out.Run.Spend(progress.Encode, began)
 	began = time.Now()
-	defer func() { w.run.Spend(progress.Write, began) }()
+	defer func() { w.out.Run.Spend(progress.Write, began) }()
 	for i, r := range w.rows {
 		reason := schemas.Undecodable
 		if bad[i] == "" {
@@ -193,7 +156,6 @@ func (w *writer) flush() error {
 				if err := w.out.Row(row, 4*len(e)+128); err != nil {
 					return err
 				}
-				w.run.Row("")
 				continue
 			}
 			reason, bad[i] = schemas.NonFinite, "the model made a NaN or an infinity of its codes"
@@ -203,7 +165,6 @@ func (w *writer) flush() error {
 		if err != nil {
 			return err
 		}
-		w.run.Row(reason)
 	}
 	w.rows = w.rows[:0]
 	return nil

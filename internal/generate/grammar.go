@@ -10,11 +10,13 @@ import (
 // Mode says what a row generates.
 type Mode int
 
-// The modes. Text holds no image; Mixed may hold whole images; Image is one image, behind a prompt that ends in <img>.
+// The modes. Text holds no image; Mixed may hold whole images; Image is one image, behind a prompt that ends in <img>; Free is whatever the
+// scores say, broken images as well, to see what a model has learned of their form.
 const (
 	Text Mode = iota
 	Mixed
 	Image
+	Free
 )
 
 // Finish says why a row ended.
@@ -50,7 +52,7 @@ func (g *grammar) perImage() int { return int(g.v.ImageLength) - 2 }
 
 // mask gives -Inf to the scores of tokens that may not follow.
 func (g *grammar) mask(scores []float32) {
-	if g.v == nil {
+	if g.v == nil || g.mode == Free {
 		return
 	}
 	n := int32(len(scores))
@@ -81,6 +83,10 @@ func (g *grammar) mask(scores []float32) {
 func (g *grammar) accept(id int32) Finish {
 	g.left--
 	switch {
+	case g.mode == Free:
+		if slices.Contains(g.eos, id) {
+			return AtEOS
+		}
 	case g.v != nil && g.codes >= 0 && id == g.v.End:
 		g.codes = -1
 		if g.mode == Image {

@@ -1,6 +1,7 @@
 package generate
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -10,9 +11,18 @@ import (
 	"sower/internal/weights"
 )
 
-// Codes encodes a picture with the weights of --model as the corpus of the adapter was, and refuses other weights where the
-// manifest says which those were.
-func (g *Generator) Codes(dev *gpu.Device, model, file string) ([]uint16, error) {
+// ImageCodes are the codes of a generated image: its tokens but for the last, which ends it.
+func (g *Generator) ImageCodes(ids []int32) []uint16 {
+	codes := make([]uint16, len(ids)-1)
+	for i := range codes {
+		codes[i] = uint16(ids[i] - g.Vocabulary.Offset)
+	}
+	return codes
+}
+
+// OpenModel opens --model, and refuses other weights than those that made the codes that the adapter was trained on, where the manifest
+// says which those were.
+func (g *Generator) OpenModel(model string) (*weights.Model, error) {
 	if g.Vocabulary == nil {
 		return nil, g.noImages()
 	}
@@ -20,24 +30,41 @@ func (g *Generator) Codes(dev *gpu.Device, model, file string) ([]uint16, error)
 	if err != nil {
 		return nil, err
 	}
-	defer m.Close()
+	if err := g.sameModel(m); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return m, nil
+}
+
+func (g *Generator) sameModel(m *weights.Model) error {
 	if m.IsNull() {
-		return nil, fmt.Errorf("generate: --model %s has no weights to encode --image-file with", model)
+		return fmt.Errorf("generate: --model %s has no weights", m.Arg)
 	}
 	c := m.Config
 	if int32(c.Codes) != g.Vocabulary.K || int32(c.Queries) != g.Vocabulary.ImageLength-2 {
-		return nil, fmt.Errorf("generate: --model %s makes %d codes of %d, the adapter was trained with %d of %d: give the --model of its corpus", model, c.Queries, c.Codes,
+		return fmt.Errorf("generate: --model %s makes %d codes of %d, the adapter was trained with %d of %d: give the --model of its corpus", m.Arg, c.Queries, c.Codes,
 			g.Vocabulary.ImageLength-2, g.Vocabulary.K)
 	}
 	if want := g.option("codes_weights"); want != "" {
 		digest, err := m.Digest()
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if digest != want {
-			return nil, fmt.Errorf("generate: --model %s has weights %.12s, the codes that the adapter was trained on were made by %.12s: give the weights that made the codes", model, digest, want)
+			return fmt.Errorf("generate: --model %s has weights %.12s, the codes that the adapter was trained on were made by %.12s: give the weights that made the codes", m.Arg, digest, want)
 		}
 	}
+	return nil
+}
+
+// Codes encodes a picture with the weights of --model as the corpus of the adapter was.
+func (g *Generator) Codes(dev *gpu.Device, model, file string) ([]uint16, error) {
+	m, err := g.OpenModel(model)
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	c := m.Config
 	filter := pixels.Bicubic
 	if g.Manifest != nil && g.Manifest.Identity.Resize != "" {
 		if filter, err = pixels.ParseFilter(g.Manifest.Identity.Resize); err != nil {

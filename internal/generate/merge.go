@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -17,6 +16,7 @@ import (
 	"sower/gpu/models/lm"
 	"sower/internal/base"
 	"sower/internal/blob"
+	"sower/internal/tensors"
 	"sower/internal/text"
 )
 
@@ -51,7 +51,10 @@ type Merged struct {
 
 // WriteMerged folds an adapter into its base and writes a Hugging Face folder, tensor by tensor: in memory are the adapter and a
 // piece of one tensor. config.json, without which no program takes the folder for a model, comes last.
-func WriteMerged(ctx context.Context, out *blob.Bucket, m Merge) (*Merged, error) {
+func WriteMerged(ctx context.Context, out *blob.Bucket, m Merge) (_ *Merged, err error) {
+	if m.Adapter, err = localAdapter(m.Adapter); err != nil {
+		return nil, err
+	}
 	b, err := OpenBase(m.Base)
 	if err != nil {
 		return nil, err
@@ -191,7 +194,7 @@ func (r *Merged) weights(ctx context.Context, out *blob.Bucket, model *lm.Checkp
 		if len(shards) > 1 {
 			name = fmt.Sprintf("model-%05d-of-%05d.safetensors", i+1, len(shards))
 		}
-		if err := writeWeights(ctx, out, name, entries); err != nil {
+		if _, err := tensors.Write(ctx, out, name, entries, tensors.PyTorch); err != nil {
 			return fmt.Errorf("merge: write %s: %w", name, err)
 		}
 		for _, e := range entries {
@@ -208,31 +211,6 @@ func (r *Merged) weights(ctx context.Context, out *blob.Bucket, model *lm.Checkp
 	}
 	r.Files = append(r.Files, indexFile)
 	return out.WriteAll(ctx, indexFile, append(p, '\n'))
-}
-
-func writeWeights(ctx context.Context, out *blob.Bucket, name string, entries []checkpoint.Entry) error {
-	w, err := out.Create(ctx, name)
-	if err != nil {
-		return err
-	}
-	defer w.Abort()
-	if err := checkpoint.WriteSafetensors(interruptible{ctx, w}, entries, map[string]string{"format": "pt"}); err != nil {
-		return err
-	}
-	return w.Commit()
-}
-
-// interruptible fails a write of gigabytes when the user interrupts it.
-type interruptible struct {
-	ctx context.Context
-	io.Writer
-}
-
-func (w interruptible) Write(p []byte) (int, error) {
-	if err := w.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return w.Writer.Write(p)
 }
 
 // tokenizer copies the files of the adapter's tokenizer, or of the base's, and generation_config.json.

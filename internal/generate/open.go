@@ -14,6 +14,7 @@ import (
 	"sower/gpu/lora"
 	"sower/gpu/models/lm"
 	"sower/internal/base"
+	"sower/internal/fetch"
 	"sower/internal/interleave"
 	"sower/internal/text"
 	"sower/schemas"
@@ -51,6 +52,7 @@ type Generator struct {
 	Notes []string
 
 	config   Config
+	dir      string                 // of the adapter, on this machine
 	words    *interleave.ImageWords // nil for a model of texts
 	prefix   []int32                // what comes before a text
 	adapters *lora.Adapters
@@ -71,6 +73,9 @@ func Open(dev *gpu.Device, cfg Config) (g *Generator, err error) {
 			return nil, err
 		}
 		defer folder.Close()
+		if g.dir, err = localAdapter(cfg.Adapter); err != nil {
+			return nil, err
+		}
 		options = folder.Config.Options(folder.Rows(), 0)
 	}
 	if err := g.openTokenizer(b); err != nil {
@@ -104,17 +109,30 @@ func Open(dev *gpu.Device, cfg Config) (g *Generator, err error) {
 
 // OpenBase opens --base.
 func OpenBase(arg string) (*base.Base, error) {
-	if _, err := os.Stat(arg); errors.Is(err, fs.ErrNotExist) && arg != "" && !strings.HasPrefix(arg, "standin:") {
+	if _, err := os.Stat(arg); errors.Is(err, fs.ErrNotExist) && arg != "" && !strings.HasPrefix(arg, "standin:") && !fetch.Remote(arg) {
 		return nil, fmt.Errorf("--base %s: no such file or folder; give a %s", arg, base.Usage)
 	}
 	return base.Open(arg)
 }
 
+// localAdapter fetches an adapter that lies in an object store.
+func localAdapter(arg string) (string, error) {
+	dir, err := fetch.Local(arg, fetch.Weights)
+	if err != nil {
+		return "", fmt.Errorf("generate: --adapter: %w", err)
+	}
+	return dir, nil
+}
+
 // OpenAdapter opens --adapter. The manifest is nil for a folder that sower tune did not write.
-func OpenAdapter(dir string) (*lora.Folder, *schemas.Manifest, error) {
+func OpenAdapter(arg string) (*lora.Folder, *schemas.Manifest, error) {
+	dir, err := localAdapter(arg)
+	if err != nil {
+		return nil, nil, err
+	}
 	for _, name := range []string{adapterConfig, adapterWeights} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
-			return nil, nil, fmt.Errorf("generate: --adapter %s has no %s: give the folder that sower tune wrote, or one of PEFT with %s and %s", dir, name, adapterConfig, adapterWeights)
+			return nil, nil, fmt.Errorf("generate: --adapter %s has no %s: give the folder that sower tune wrote, or one of PEFT with %s and %s", arg, name, adapterConfig, adapterWeights)
 		}
 	}
 	var m *schemas.Manifest
@@ -125,10 +143,10 @@ func OpenAdapter(dir string) (*lora.Folder, *schemas.Manifest, error) {
 		return nil, nil, fmt.Errorf("generate: %w", err)
 	default:
 		if m, err = schemas.ParseManifest(p); err != nil {
-			return nil, nil, fmt.Errorf("generate: --adapter %s: %w", dir, err)
+			return nil, nil, fmt.Errorf("generate: --adapter %s: %w", arg, err)
 		}
 		if m.Pipeline != "tune" {
-			return nil, nil, fmt.Errorf("generate: --adapter %s was written by sower %s: give the folder that sower tune wrote", dir, m.Pipeline)
+			return nil, nil, fmt.Errorf("generate: --adapter %s was written by sower %s: give the folder that sower tune wrote", arg, m.Pipeline)
 		}
 	}
 	f, err := lora.Read(dir)
@@ -153,19 +171,19 @@ func tokenizerPath(b *base.Base, adapter string) string {
 	case b.StandIn:
 		return "bytes"
 	}
-	return b.Arg
+	return b.Path
 }
 
 func (g *Generator) openTokenizer(b *base.Base) error {
 	path := g.config.Tokenizer
 	if path == "" {
-		path = tokenizerPath(b, g.config.Adapter)
+		path = tokenizerPath(b, g.dir)
 	}
 	if g.config.IDs && g.config.Tokenizer == "" && path != "bytes" && !b.GGUF && !hasTokenizer(path) {
 		return nil
 	}
 	var rules string
-	if g.Manifest != nil && g.Manifest.Vocabulary != nil && path != g.config.Adapter {
+	if g.Manifest != nil && g.Manifest.Vocabulary != nil && path != g.dir {
 		rules = g.Manifest.Vocabulary.Rules // those of the corpus; beside an adapter they are in the tokenizer's file
 	}
 	t, err := text.Open(path, text.Options{Rules: rules})

@@ -1,6 +1,7 @@
 package generate
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -17,10 +18,9 @@ import (
 
 	"sower/gpu"
 	"sower/gpu/resident"
-	"sower/internal/blob"
 	"sower/internal/corpus"
-	"sower/internal/plan"
 	"sower/internal/progress"
+	"sower/internal/units"
 	"sower/schemas"
 )
 
@@ -86,6 +86,10 @@ func (b *Batch) Validate() error {
 
 // AdapterDigest is the identity of an adapter: that of its file.
 func AdapterDigest(dir string) (string, error) {
+	dir, err := localAdapter(dir)
+	if err != nil {
+		return "", err
+	}
 	f, err := os.Open(filepath.Join(dir, adapterWeights))
 	if err != nil {
 		return "", fmt.Errorf("generate: --adapter: %w", err)
@@ -156,72 +160,36 @@ func (b *Batch) open() (*shared, error) {
 const rowsOfACall = 16
 
 // Unit does one unit: one part of the code table.
-func Unit(ctx context.Context, b Batch, unit int) (info corpus.UnitInfo, err error) {
-	run := progress.Lookup(b.RunID)
-	defer run.Working()()
-	in, err := blob.OpenBucket(ctx, b.Input)
-	if err != nil {
-		return info, err
-	}
-	defer in.Close()
-	dst, err := blob.OpenBucket(ctx, b.Output)
-	if err != nil {
-		return info, err
-	}
-	defer dst.Close()
-	parts, err := plan.ReadUnit(ctx, dst, b.Plan, unit)
-	if err != nil {
-		return info, err
-	}
-	done, err := corpus.Committed(ctx, dst, b.Identity, corpus.CodeLayout, unit, b.Units)
-	if err != nil {
-		return info, err
-	}
-	if done != nil {
-		run.Unit(true, done.Counts, 0)
-		return *done, nil
-	}
-	g, err := b.open()
-	if err != nil {
-		return info, err
-	}
-	out, err := corpus.CreateUnit[schemas.CodeRow](ctx, dst, b.Identity, unit, b.Units, "key")
-	if err != nil {
-		return info, err
-	}
-	defer out.Abort()
-	w := &writer{b: &b, g: g.Generator, out: out, run: run}
-	limit := b.Rows
-	if limit == 0 {
-		limit = rowsOfACall
-	}
-	for _, p := range parts {
-		err := corpus.Read(ctx, in, p.Source, func(row schemas.CodeRow) error {
-			w.rows = append(w.rows, row)
-			if len(w.rows) < limit {
+func Unit(ctx context.Context, b Batch, unit int) (corpus.UnitInfo, error) {
+	job := units.Job{RunID: b.RunID, Input: b.Input, Output: b.Output, Plan: b.Plan, Units: b.Units, Identity: b.Identity, Bloom: []string{"key"}}
+	return units.Do(ctx, job, unit, func(ctx context.Context, u *units.Unit[schemas.CodeRow]) error {
+		g, err := b.open()
+		if err != nil {
+			return err
+		}
+		w := &writer{b: &b, g: g.Generator, out: u}
+		limit := cmp.Or(b.Rows, rowsOfACall)
+		err = units.Each(ctx, u, func(row schemas.CodeRow) error {
+			if w.rows = append(w.rows, row); len(w.rows) < limit {
 				return nil
 			}
-			return w.flush()
+			return w.flush(ctx)
 		})
-		if err != nil {
-			return info, fmt.Errorf("generate: unit %d: %w", unit, err)
+		if err == nil {
+			err = w.flush(ctx)
 		}
-	}
-	if err := w.flush(); err != nil {
-		return info, fmt.Errorf("generate: unit %d: %w", unit, err)
-	}
-	if info, err = out.Commit(); err == nil {
-		run.Unit(false, info.Counts, 0)
-	}
-	return info, err
+		if err != nil {
+			return fmt.Errorf("generate: unit %d: %w", unit, err)
+		}
+		return nil
+	})
 }
 
 // writer generates for some rows at a time and writes them in order.
 type writer struct {
 	b    *Batch
 	g    *Generator
-	out  *corpus.UnitWriter[schemas.CodeRow]
-	run  *progress.Run
+	out  *units.Unit[schemas.CodeRow]
 	rows []schemas.CodeRow
 }
 
@@ -231,7 +199,7 @@ type fault struct {
 	detail string
 }
 
-func (w *writer) flush() error {
+func (w *writer) flush(ctx context.Context) error {
 	faults := make([]*fault, len(w.rows))
 	var rows []Row
 	for i := range w.rows {
@@ -252,13 +220,13 @@ func (w *writer) flush() error {
 	var results []Result
 	if len(rows) > 0 {
 		var err error
-		if results, err = w.g.Generate(w.run.Ctx, rows, run); err != nil {
+		if results, err = w.g.Generate(ctx, rows, run); err != nil {
 			return err
 		}
 	}
-	w.run.Spend(progress.Encode, began)
+	w.out.Run.Spend(progress.Encode, began)
 	began = time.Now()
-	defer func() { w.run.Spend(progress.Write, began) }()
+	defer func() { w.out.Run.Spend(progress.Write, began) }()
 	n := 0
 	for i := range w.rows {
 		r := &w.rows[i]
@@ -267,7 +235,6 @@ func (w *writer) flush() error {
 				Reason: string(f.reason), Detail: f.detail}); err != nil {
 				return err
 			}
-			w.run.Row(f.reason)
 			continue
 		}
 		if w.b.Image {
@@ -280,7 +247,6 @@ func (w *writer) flush() error {
 		if err := w.out.Row(*r, 256+len(*r.Text)+2*len(r.Codes)); err != nil {
 			return err
 		}
-		w.run.Row("")
 	}
 	w.rows = w.rows[:0]
 	return nil

@@ -117,6 +117,11 @@ type Engine struct {
 	Images, Batches, Room int64 // Room: what the batches could have held
 }
 
+// Changes is a number that grows with whatever the run counts.
+func (r *Run) Changes() int64 {
+	return r.rows.Load() + r.bytes.Load() + r.units.Load()
+}
+
 // SetEngine says how the GPU was used so far.
 func (r *Run) SetEngine(e Engine) { r.engine.Store(&e) }
 

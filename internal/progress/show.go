@@ -20,13 +20,18 @@ type Total struct {
 	Noun  string // of the rows; "images" if empty
 }
 
-// Show reports a run until the returned function is called: in place on a terminal, else a line every ten seconds.
+// Show reports a run until the returned function is called.
 func Show(w io.Writer, what string, r *Run, total Total) (stop func()) {
+	began := time.Now()
+	return Lines(w, func() string { return Line(what, r.Snapshot(), total, time.Since(began)) })
+}
+
+// Lines writes what line returns until the returned function is called: in place on a terminal, else a line every ten seconds.
+func Lines(w io.Writer, line func() string) (stop func()) {
 	every, live := 10*time.Second, false
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		every, live = 200*time.Millisecond, true
+		every, live = 500*time.Millisecond, true
 	}
-	began := time.Now()
 	quit, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
@@ -35,11 +40,10 @@ func Show(w io.Writer, what string, r *Run, total Total) (stop func()) {
 		for {
 			select {
 			case <-tick.C:
-				line := Line(what, r.Snapshot(), total, time.Since(began))
 				if live {
-					fmt.Fprintf(w, "\r\x1b[K%s", line)
+					fmt.Fprintf(w, "\r\x1b[K%s", line())
 				} else {
-					fmt.Fprintln(w, line)
+					fmt.Fprintln(w, line())
 				}
 			case <-quit:
 				if live {

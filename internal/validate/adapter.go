@@ -16,11 +16,9 @@ import (
 // maxAdapter bounds a file of an adapter folder that is read into memory.
 const maxAdapter = 64 << 30
 
-// adapter checks a folder of sower tune: every file's digest, that weights are whole and finite, and that metrics are Parquet.
-func (c *checker) adapter(progress func(done, of int)) error {
-	if c.m.Vocabulary == nil {
-		c.problem(schemas.ManifestName, -1, "has no vocabulary")
-	}
+// trained checks a folder of sower tune or sower train-tokenizer: every file's digest, that weights are whole and finite, that metrics are
+// Parquet, and that what such a folder must have is listed.
+func (c *checker) trained(progress func(done, of int), required ...string) error {
 	listed := map[string]bool{}
 	for i, f := range c.m.Files {
 		listed[f.Path] = true
@@ -56,7 +54,7 @@ func (c *checker) adapter(progress func(done, of int)) error {
 			progress(i+1, len(c.m.Files))
 		}
 	}
-	for _, name := range []string{"adapter_config.json", "adapter_model.safetensors"} {
+	for _, name := range required {
 		if !listed[name] {
 			c.problem(schemas.ManifestName, -1, "does not list %s", name)
 		}

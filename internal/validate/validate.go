@@ -64,7 +64,7 @@ func (c *checker) problem(file string, row int64, format string, args ...any) {
 	}
 }
 
-// Corpus checks a folder that encode, detokenize, interleave, tune or generate wrote. An error means that it could not be looked at; what is
+// Corpus checks a folder that any command wrote. An error means that it could not be looked at; what is
 // wrong with it stands in the report. progress, if not nil, is called after each file.
 func Corpus(ctx context.Context, b *blob.Bucket, progress func(done, of int)) (*Report, error) {
 	c := &checker{ctx: ctx, b: b, report: &Report{Folder: b.URL()}}
@@ -82,8 +82,14 @@ func Corpus(ctx context.Context, b *blob.Bucket, progress func(done, of int)) (*
 	if err := m.Counts.Check(); err != nil {
 		c.problem(schemas.ManifestName, -1, "%v", err)
 	}
-	if m.Pipeline == "tune" {
-		return c.report, c.adapter(progress)
+	switch m.Pipeline {
+	case "tune":
+		if m.Vocabulary == nil {
+			c.problem(schemas.ManifestName, -1, "has no vocabulary")
+		}
+		return c.report, c.trained(progress, "adapter_config.json", "adapter_model.safetensors")
+	case "train-tokenizer":
+		return c.report, c.trained(progress, "config.json", "model.safetensors", "metrics.parquet")
 	}
 	if m.Pipeline == "interleave" && m.Vocabulary == nil {
 		c.problem(schemas.ManifestName, -1, "has no vocabulary")
@@ -228,6 +234,10 @@ func (c *checker) rows(name string, footer *corpus.Footer) error {
 			return err
 		}
 		return table(c, name, footer, func(name string, n int64, r *schemas.DocumentRow) { c.document(name, n, r, images) })
+	case c.m.Pipeline == "prepare":
+		return table(c, name, footer, c.prepared)
+	case c.m.Pipeline == "evaluate":
+		return table(c, name, footer, c.evaluated)
 	case c.m.Pipeline == "detokenize":
 		return table(c, name, footer, c.embedding)
 	case c.m.Pipeline == "interleave":

@@ -1,40 +1,20 @@
-// Package interleave is the graph of sower interleave:
-//
-//	unit numbers ─ n branches ─ Reshuffle ─ interleave.Units ─ Flatten ─ manifest.Write
+// Package interleave is the graph of sower interleave.
 package interleave
 
 import (
-	"errors"
-
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"sower/internal/interleave"
-	"sower/transforms/manifest"
+	"sower/pipelines/graph"
 
 	transform "sower/transforms/interleave"
 )
 
 // Options are all that the graph needs.
-type Options struct {
-	Config   interleave.Config
-	Branches int // units in work at a time where the runner does not choose that itself
-	Manifest manifest.Options
-}
-
-// Validate names everything that cannot work, before anything is submitted.
-func (o *Options) Validate() error {
-	return errors.Join(o.Config.Validate(), o.Manifest.Validate(o.Config.Output, o.Config.Plan, o.Config.Units, o.Branches))
-}
+type Options = graph.Options[interleave.Config]
 
 // Build adds the graph to a pipeline.
 func Build(s beam.Scope, o Options) error {
-	if err := o.Validate(); err != nil {
-		return err
-	}
-	infos, err := transform.Units(s, o.Config, o.Branches)
-	if err != nil {
-		return err
-	}
-	manifest.Write(s, o.Manifest, infos)
-	return nil
+	c := &o.Config
+	return graph.Build(s, transform.Kind, o, graph.Run{Output: c.Output, Plan: c.Plan, Units: c.Units}, c.Validate())
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
@@ -15,6 +16,7 @@ import (
 	"sower/internal/blob"
 	"sower/internal/card"
 	"sower/internal/corpus"
+	"sower/internal/launch"
 	"sower/internal/progress"
 	"sower/schemas"
 )
@@ -31,6 +33,12 @@ type Options struct {
 	Manifest schemas.Manifest // all but counts, files and times
 	// MaxFailureRate refuses to call a run a success when a larger share of all its rows failed (filters are no failures).
 	MaxFailureRate float64
+	// Base is the folder of a corpus that a retry makes new parts of: what its manifest lists and no unit replaces stays. Work is then
+	// the number of units to report; 0 means all of the plan.
+	Base string
+	Work int
+	// Stages says that all units are worked on in the process that writes the manifest, so that it knows their times.
+	Stages bool
 }
 
 // Validate names what does not fit between a graph's configuration and its manifest.
@@ -81,8 +89,8 @@ var ErrFailures = errors.New("too many rows failed")
 // Commit checks that every unit reported once and that no row is missing, and writes card and manifest.
 func Commit(ctx context.Context, b *blob.Bucket, o Options, infos []corpus.UnitInfo) error {
 	m := o.Manifest
-	seen := make([]bool, m.Units)
-	m.Files, m.Counts, m.Resumed = nil, schemas.Counts{Rejected: map[string]int64{}}, 0
+	seen, reported := make([]bool, m.Units), 0
+	m.Files, m.Counts, m.Resumed, m.Reused = nil, schemas.Counts{Rejected: map[string]int64{}}, 0, 0
 	for _, info := range infos {
 		if info.Unit < 0 || info.Unit >= m.Units {
 			return fmt.Errorf("manifest: unit %d of %d", info.Unit, m.Units)
@@ -91,16 +99,23 @@ func Commit(ctx context.Context, b *blob.Bucket, o Options, infos []corpus.UnitI
 			continue
 		}
 		seen[info.Unit] = true
+		reported++
 		m.Counts.Add(info.Counts)
 		m.Files = append(m.Files, info.Files...)
+		m.Reused += info.Reused
 		if info.Resumed {
 			m.Resumed++
 		}
 	}
-	for u, ok := range seen {
-		if !ok {
-			return fmt.Errorf("manifest: unit %d of %d did not report: run again to finish it", u, m.Units)
+	if o.Base != "" {
+		if reported != o.Work {
+			return fmt.Errorf("manifest: %d units reported, want %d: run again to finish them", reported, o.Work)
 		}
+		if err := keep(ctx, &m, o.Base, infos); err != nil {
+			return err
+		}
+	} else if u := slices.Index(seen, false); u >= 0 {
+		return fmt.Errorf("manifest: unit %d of %d did not report: run again to finish it", u, m.Units)
 	}
 	if err := m.Counts.Check(); err != nil {
 		return err
@@ -108,7 +123,9 @@ func Commit(ctx context.Context, b *blob.Bucket, o Options, infos []corpus.UnitI
 	if err := tooMany(m.Counts, o.MaxFailureRate); err != nil {
 		return err
 	}
-	m.Stages = progress.Lookup(o.RunID).Snapshot().Stages
+	if o.Stages {
+		m.Stages = progress.Lookup(o.RunID).Snapshot().Stages
+	}
 	finished := time.Now().UTC()
 	m.Finished = finished.Format(time.RFC3339)
 	if began, err := time.Parse(time.RFC3339Nano, m.Started); err == nil {
@@ -122,12 +139,53 @@ func Commit(ctx context.Context, b *blob.Bucket, o Options, infos []corpus.UnitI
 	if err != nil {
 		return err
 	}
+	// A worker that was killed while the run went on without it left its temporary files.
+	if _, err := b.Sweep(ctx, ""); err != nil {
+		return err
+	}
 	for name, text := range descriptions {
 		if err := b.WriteAll(ctx, name, text); err != nil {
 			return err
 		}
 	}
 	return b.WriteAll(ctx, schemas.ManifestName, p)
+}
+
+// keep adds the files and counts of a corpus whose other units were done again.
+func keep(ctx context.Context, m *schemas.Manifest, folder string, infos []corpus.UnitInfo) error {
+	b, err := blob.OpenBucket(ctx, folder)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	base, err := launch.ReadManifest(ctx, b)
+	if err != nil {
+		return err
+	}
+	replaced, gone := map[string]bool{}, map[int]bool{}
+	for _, f := range m.Files {
+		replaced[f.Path] = true
+	}
+	kept := base.Counts
+	for _, info := range infos {
+		if gone[info.Unit] {
+			continue
+		}
+		gone[info.Unit] = true
+		if info.Replaces == nil {
+			return fmt.Errorf("manifest: unit %d does not say what it replaces", info.Unit)
+		}
+		if err := kept.Subtract(*info.Replaces); err != nil {
+			return err
+		}
+	}
+	m.Counts.Add(kept)
+	for _, f := range base.Files {
+		if !replaced[f.Path] {
+			m.Files = append(m.Files, f)
+		}
+	}
+	return nil
 }
 
 // tooMany applies the failure limit to the whole run. Runs of many rows were watched while they ran; this catches the

@@ -3,12 +3,15 @@ package manifest
 import (
 	"context"
 	"errors"
+	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
 	"sower/internal/blob"
 	_ "sower/internal/blob/all"
 	"sower/internal/corpus"
+	"sower/internal/launch"
 	"sower/schemas"
 )
 
@@ -66,5 +69,59 @@ func TestCommit(t *testing.T) {
 	}
 	if err := Commit(ctx, nil, options(0.5), []corpus.UnitInfo{info(0, 0, failed), info(1, 0, failed), info(2, 0, failed)}); !errors.Is(err, ErrFailures) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestCommitOfRetry checks the manifest of a corpus of which some units were done again: files and counts of the others come from
+// the corpus as it was.
+func TestCommitOfRetry(t *testing.T) {
+	ctx := context.Background()
+	dir := t.TempDir()
+	corpusFolder, staging := filepath.Join(dir, "corpus"), filepath.Join(dir, "corpus/_retry")
+	open := func(path string) *blob.Bucket {
+		b, err := blob.OpenBucket(ctx, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { b.Close() })
+		return b
+	}
+	was := info(1, 5, map[string]int64{"no_image": 2})
+	if err := Commit(ctx, open(corpusFolder), options(1), []corpus.UnitInfo{info(0, 5, map[string]int64{"truncated": 1}), was, info(2, 4, nil)}); err != nil {
+		t.Fatal(err)
+	}
+	o := options(1)
+	o.Base, o.Work = corpusFolder, 1
+	again := info(1, 7, nil)
+	again.Files[0].SHA256, again.Reused = "y", 5
+	if err := Commit(ctx, open(staging), o, []corpus.UnitInfo{again}); err == nil || !strings.Contains(err.Error(), "what it replaces") {
+		t.Errorf("%v", err)
+	}
+	again.Replaces = &was.Counts
+	if err := Commit(ctx, open(staging), o, nil); err == nil || !strings.Contains(err.Error(), "0 units reported, want 1") {
+		t.Errorf("%v", err)
+	}
+	if err := Commit(ctx, open(staging), o, []corpus.UnitInfo{again, again}); err != nil {
+		t.Fatal(err)
+	}
+	m, err := launch.ReadManifest(ctx, open(staging))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := schemas.Counts{In: 17, Encoded: 16, Rejected: map[string]int64{"truncated": 1}}
+	if !reflect.DeepEqual(m.Counts, want) || m.Reused != 5 {
+		t.Errorf("%+v, reused %d, want %+v", m.Counts, m.Reused, want)
+	}
+	var sums string
+	for _, f := range m.Files {
+		sums += f.SHA256
+	}
+	if sums != "xyx" {
+		t.Errorf("files %+v", m.Files)
+	}
+	large := again
+	large.Replaces = &schemas.Counts{In: 99, Encoded: 99}
+	if err := Commit(ctx, open(staging), o, []corpus.UnitInfo{large}); err == nil {
+		t.Error("more was taken out than there was")
 	}
 }

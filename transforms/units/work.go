@@ -16,24 +16,33 @@ func init() {
 	register.Emitter1[string]()
 }
 
-// Worker does one unit: it reads, computes, writes and commits, or finds it committed. config is the JSON of the kind's own
-// configuration.
-type Worker func(ctx context.Context, config []byte, unit int) (corpus.UnitInfo, error)
+// Kind is a kind of work on units, each by the run's configuration C.
+type Kind[C any] struct{ name string }
 
-var workers = map[string]Worker{}
-
-// Register makes a kind of work known, in the launcher and in worker processes alike; a kind taken twice panics.
-func Register(kind string, w Worker) {
-	if workers[kind] != nil {
-		panic(fmt.Sprintf("units: two workers for %q", kind))
+// New makes a kind known, in the launcher and in worker processes alike; a name taken twice panics. do does one unit: it reads, computes,
+// writes and commits, or finds it committed.
+func New[C any](name string, do func(ctx context.Context, cfg C, unit int) (corpus.UnitInfo, error)) Kind[C] {
+	if workers[name] != nil {
+		panic(fmt.Sprintf("units: two workers for %q", name))
 	}
-	workers[kind] = w
+	workers[name] = func(ctx context.Context, config []byte, unit int) (corpus.UnitInfo, error) {
+		var cfg C
+		if err := json.Unmarshal(config, &cfg); err != nil {
+			return corpus.UnitInfo{}, fmt.Errorf("%s: configuration: %w", name, err)
+		}
+		return do(ctx, cfg, unit)
+	}
+	return Kind[C]{name}
 }
 
-// Work does every unit 0…units-1 of a kind of work, in n branches, and returns a PCollection<string> with one corpus.UnitInfo a
-// unit, as JSON. Nothing else crosses a stage: a unit is read, done, written and committed in one call.
-func Work(s beam.Scope, kind string, config any, units, n int) (beam.PCollection, error) {
-	text, err := json.Marshal(config)
+// workers are the kinds of this program, by the name that travels.
+var workers = map[string]func(ctx context.Context, config []byte, unit int) (corpus.UnitInfo, error){}
+
+// Work does every unit 0…units-1, in n branches, and returns a PCollection<string> with one corpus.UnitInfo a unit, as JSON. Nothing else
+// crosses a stage: a unit is read, done, written and committed in one call.
+func (k Kind[C]) Work(s beam.Scope, cfg C, units, n int) (beam.PCollection, error) {
+	kind := k.name
+	text, err := json.Marshal(cfg)
 	if err != nil {
 		return beam.PCollection{}, fmt.Errorf("units: configuration of %s: %w", kind, err)
 	}
