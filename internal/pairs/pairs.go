@@ -43,7 +43,8 @@ const window = 64
 
 // Each calls yield with every pair of the ranges, in order. Documents, whose texts belong to no single image, are an error.
 func (r *Reader) Each(ctx context.Context, ranges []shards.Range, yield func(*Row) error) error {
-	group, ctx := errgroup.WithContext(ctx)
+	caller := ctx
+	group, ctx := errgroup.WithContext(caller)
 	type slot struct {
 		row  *Row
 		done chan struct{}
@@ -96,7 +97,11 @@ func (r *Reader) Each(ctx context.Context, ranges []shards.Range, yield func(*Ro
 		}
 		return nil
 	})
-	return group.Wait()
+	err := group.Wait()
+	if err != nil && caller.Err() != nil && errors.Is(err, caller.Err()) {
+		return context.Cause(caller) // formats say that they were stopped, not why
+	}
+	return err
 }
 
 // decode fills the pixels of a row, or says why it cannot.
