@@ -472,37 +472,26 @@ func (o *trainTokenizerOptions) describe(w io.Writer, c *trainer.Config) error {
 
 // show reports a stage until the returned function is called.
 func (o *trainTokenizerOptions) show(w io.Writer, out *blob.Bucket, c *trainer.Config, first int) func() {
-	p := c.Plan()
-	before := min(first*p.StepsPerRound, p.Steps)
-	l := trainer.Watch(c.RunID)
-	stage := *c
-	stop := progress.Lines(w, func() string {
-		steps, last, seconds, v := l.Now()
-		if o.run.place != runners.InProcess { // steps of workers elsewhere are known when their round is committed
-			done, err := trainer.Done(context.Background(), out, &stage)
-			if err == nil {
-				steps = min(done*p.StepsPerRound, p.Steps) - before
-			}
+	p, l, stage := c.Plan(), trainer.Lives.Watch(c.RunID), *c
+	elsewhere := committedSteps(p, first, func() (int, error) { return trainer.Done(context.Background(), out, &stage) })
+	end := progress.Lines(w, func() string {
+		now := l.Now()
+		figures := ""
+		switch last := now.Last; {
+		case o.run.place != runners.InProcess:
+			now.Steps = elsewhere()
+		case stage.Stage == 1:
+			figures = fmt.Sprintf("  loss %.4f (contrast %.3f, picture %.4f)", last.Loss, last.Contrast, last.Picture)
+		default:
+			figures = fmt.Sprintf("  loss %.4f (1-cos %.4f, picture %.4f), perplexity %.0f", last.Loss, last.Rec, last.Picture, last.Perplexity)
 		}
-		line := fmt.Sprintf("stage %d step %d/%d  %.0f%%", stage.Stage, before+steps, p.Steps, 100*float64(before+steps)/float64(p.Steps))
-		if steps == 0 {
-			return line
-		}
-		if last.Step > 0 || last.Loss != 0 {
-			line += fmt.Sprintf("  loss %.4f", last.Loss)
-			if stage.Stage == 1 {
-				line += fmt.Sprintf(" (contrast %.3f, picture %.4f)", last.Contrast, last.Picture)
-			} else {
-				line += fmt.Sprintf(" (1-cos %.4f, picture %.4f), perplexity %.0f", last.Rec, last.Picture, last.Perplexity)
-			}
-		}
-		if v != nil {
-			line += fmt.Sprintf("  held out: recall %.1f %%", v.Embedding.Mean)
+		if v := now.Validation; v != nil {
+			figures += fmt.Sprintf("  held out: recall %.1f %%", v.Embedding.Mean)
 			if v.Codes != nil {
-				line += fmt.Sprintf(", by codes %.1f %%", v.Codes.Mean)
+				figures += fmt.Sprintf(", by codes %.1f %%", v.Codes.Mean)
 			}
 		}
-		return line + fmt.Sprintf("  %.2f s/step  %s left", seconds/float64(steps), progress.Span(seconds/float64(steps)*float64(p.Steps-before-steps)))
+		return roundsLine(fmt.Sprintf("stage %d", stage.Stage), p, first, now.Steps, now.Seconds, figures)
 	})
-	return func() { stop(); trainer.Unwatch(c.RunID) }
+	return func() { end(); trainer.Lives.Unwatch(c.RunID) }
 }

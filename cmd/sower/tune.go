@@ -18,7 +18,6 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"sower/gpu"
 	"sower/internal/base"
@@ -305,12 +304,7 @@ func (o *tuneOptions) execute(cmd *cobra.Command) error {
 	m.Resumed = first
 	o.run.config.Progress = commits(func() (int, error) { return tune.Done(ctx, out, &c) })
 	if !o.run.quiet {
-		var committed func() int // the steps of workers elsewhere are known when their round is committed
-		if o.run.place != runners.InProcess {
-			committed = func() int { n, _ := tune.Done(ctx, out, &c); return n }
-		}
-		stop := showTune(cmd.ErrOrStderr(), &c, first, committed)
-		defer stop()
+		defer o.showTune(cmd.ErrOrStderr(), out, &c, first)()
 	}
 	for from := first; ; from += pipeline.MaxRounds {
 		to := min(from+pipeline.MaxRounds, c.Rounds())
@@ -414,56 +408,24 @@ func (o *tuneOptions) describe(w io.Writer, m *schemas.Manifest) error {
 	return nil
 }
 
-// showTune reports until stop is called: in place on a terminal, else a line every ten seconds.
-func showTune(w io.Writer, c *tune.Config, first int, committed func() int) (stop func()) {
-	l := tune.Watch(c.RunID)
-	every, live := 10*time.Second, false
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		every, live = 500*time.Millisecond, true
-	}
-	if committed != nil {
-		every = 5 * time.Second // each look asks the store
-	}
-	before := min(first*c.StepsPerRound, c.Steps)
-	began := time.Now()
-	quit, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		tick := time.NewTicker(every)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				steps, last, rate, v := l.Now()
-				if committed != nil {
-					steps = min(committed()*c.StepsPerRound, c.Steps) - before
-				}
-				line := fmt.Sprintf("tune step %d/%d  %.0f%%", before+steps, c.Steps, 100*float64(before+steps)/float64(c.Steps))
-				if steps > 0 {
-					left := time.Since(began).Seconds() / float64(steps) * float64(c.Steps-before-steps)
-					if committed == nil {
-						line += fmt.Sprintf("  loss %.3f (text %.3f, image %.3f)  %s tokens/s", last.Loss, last.TextLoss, last.ImageLoss, progress.Rate(rate))
-					}
-					line += fmt.Sprintf("  %s left", progress.Span(left))
-				}
-				if v != nil {
-					line += fmt.Sprintf("  validation %.3f", v.Loss)
-				}
-				if live {
-					fmt.Fprintf(w, "\r\x1b[K%s", line)
-				} else {
-					fmt.Fprintln(w, line)
-				}
-			case <-quit:
-				if live {
-					fmt.Fprint(w, "\r\x1b[K")
-				}
-				tune.Unwatch(c.RunID)
-				return
-			}
+// showTune reports until the returned function is called.
+func (o *tuneOptions) showTune(w io.Writer, out *blob.Bucket, c *tune.Config, first int) (stop func()) {
+	p, l := c.Plan(), tune.Lives.Watch(c.RunID)
+	elsewhere := committedSteps(p, first, func() (int, error) { return tune.Done(context.Background(), out, c) })
+	end := progress.Lines(w, func() string {
+		now := l.Now()
+		figures := ""
+		if o.run.place != runners.InProcess {
+			now.Steps = elsewhere()
+		} else {
+			figures = fmt.Sprintf("  loss %.3f (text %.3f, image %.3f)  %s tokens/s", now.Last.Loss, now.Last.TextLoss, now.Last.ImageLoss, progress.Rate(float64(now.Done)/max(now.Seconds, 1e-3)))
 		}
-	}()
-	return func() { close(quit); <-done }
+		if v := now.Validation; v != nil {
+			figures += fmt.Sprintf("  validation %.3f", v.Loss)
+		}
+		return roundsLine("tune", p, first, now.Steps, now.Seconds, figures)
+	})
+	return func() { end(); tune.Lives.Unwatch(c.RunID) }
 }
 
 // tuneSummary is what a finished run prints.

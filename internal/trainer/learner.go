@@ -53,6 +53,9 @@ type (
 	Commit = rounds.Commit[Step, Validation]
 )
 
+// Lives are the runs of this process that somebody shows; their unit is pairs.
+var Lives rounds.Lives[Step, Validation]
+
 // learner trains one stage of a run in this process. Rounds and workers take turns.
 type learner struct {
 	sync.Mutex
@@ -276,7 +279,7 @@ func (l *learner) Train(ctx context.Context, round, worker int) (list []Step, se
 			return nil, 0, fmt.Errorf("trainer: stage %d, step %d: %w", c.Stage, step, err)
 		}
 		list = append(list, m)
-		lives.Of(c.RunID).stepped(m)
+		Lives.Of(c.RunID).Stepped(m, int64(s.Batch))
 	}
 	return list, time.Since(began).Seconds(), nil
 }

@@ -144,7 +144,7 @@ func (l *learner) Validate(ctx context.Context) (*Validation, float64, error) {
 		v.Codes = &by
 		v.Used, v.Perplexity = usage(codes, c.Recipe.Model.Codes, make([]int64, c.Recipe.Model.Codes))
 	}
-	lives.Of(c.RunID).validated(v)
+	Lives.Of(c.RunID).Validated(v)
 	return v, v.Total, nil
 }
 

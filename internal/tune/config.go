@@ -96,7 +96,7 @@ func (c *Config) Validate() error {
 }
 
 // Rounds is the number of commits of the run.
-func (c *Config) Rounds() int { return c.plan().Rounds() }
+func (c *Config) Rounds() int { return c.Plan().Rounds() }
 
 // Options are the settings that change the result, for the identity. How a run of one worker is cut into rounds does not.
 func (c *Config) Options() map[string]string {

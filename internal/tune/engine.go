@@ -163,7 +163,7 @@ func (t *trainer) train(ctx context.Context, c *Config, round, worker int) (list
 	if c.Recompute {
 		mode = gpu.Recompute
 	}
-	from, to := c.plan().Range(round)
+	from, to := c.Plan().Range(round)
 	began := time.Now()
 	first := math.NaN()
 	for step := from + worker; step < to; step += c.Workers {
@@ -190,7 +190,7 @@ func (t *trainer) train(ctx context.Context, c *Config, round, worker int) (list
 			return nil, 0, fmt.Errorf("tune: step %d, loss %.4f: %w; lower --rate or raise --warmup", step, m.Loss, err)
 		}
 		list = append(list, m)
-		lives.Of(c.RunID).stepped(m)
+		Lives.Of(c.RunID).Stepped(m, m.Tokens)
 	}
 	return list, time.Since(began).Seconds(), nil
 }

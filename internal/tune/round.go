@@ -37,8 +37,11 @@ type (
 	Commit = rounds.Commit[Step, Validation]
 )
 
-// plan is how the run is cut.
-func (c *Config) plan() *rounds.Plan {
+// Lives are the runs of this process that somebody shows; their unit is tokens.
+var Lives rounds.Lives[Step, Validation]
+
+// Plan is how the run is cut.
+func (c *Config) Plan() *rounds.Plan {
 	p := &rounds.Plan{Identity: c.Identity.JSON(), Steps: c.Steps, StepsPerRound: c.StepsPerRound, Workers: c.Workers, OuterRate: c.OuterRate, OuterMomentum: c.OuterMomentum}
 	if len(c.Validation) > 0 && c.ValidationRows > 0 {
 		p.ValidateEvery = c.ValidateEvery
@@ -48,12 +51,12 @@ func (c *Config) plan() *rounds.Plan {
 
 // ReadCommit reads the commit of a round; an error that matches fs.ErrNotExist says that there is none.
 func ReadCommit(ctx context.Context, b *blob.Bucket, c *Config, round int) (*Commit, error) {
-	return rounds.ReadCommit[Step, Validation](ctx, b, c.plan(), round)
+	return rounds.ReadCommit[Step, Validation](ctx, b, c.Plan(), round)
 }
 
 // Done is the number of rounds that are committed.
 func Done(ctx context.Context, b *blob.Bucket, c *Config) (int, error) {
-	return rounds.Done(ctx, b, c.plan())
+	return rounds.Done(ctx, b, c.Plan())
 }
 
 // Round trains a worker's share of a round and writes what came of it, or finds that it did so already.
@@ -64,7 +67,7 @@ func Round(ctx context.Context, c Config, round, worker int) (*Report, error) {
 	}
 	t.Lock()
 	defer t.Unlock()
-	return rounds.Round(ctx, t.out, c.plan(), learner{t, &c}, round, worker)
+	return rounds.Round(ctx, t.out, c.Plan(), learner{t, &c}, round, worker)
 }
 
 // End makes a round of what its workers made, and commits it.
@@ -75,7 +78,7 @@ func End(ctx context.Context, c Config, round int, reports []Report) (*Commit, e
 	}
 	t.Lock()
 	defer t.Unlock()
-	return rounds.End(ctx, t.out, c.plan(), learner{t, &c}, round, reports)
+	return rounds.End(ctx, t.out, c.Plan(), learner{t, &c}, round, reports)
 }
 
 // learner is the trainer as rounds sees it, for one run.
@@ -97,6 +100,6 @@ func (l learner) Validate(ctx context.Context) (*Validation, float64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	lives.Of(l.c.RunID).validated(v)
+	Lives.Of(l.c.RunID).Validated(v)
 	return v, v.Loss, nil
 }
