@@ -70,7 +70,7 @@ func onFlink(t *testing.T, limit time.Duration, server []string, prepare, test f
 		t.Errorf("%s is left in the temporary folder", f.Name())
 	}
 	// They look for their parent five times a second.
-	until(t, "the workers have ended", 20*time.Second, func() bool { return len(workerProcesses(t)) == 0 })
+	until(t, "the workers have ended", 2*time.Minute, func() bool { return len(workerProcesses(t)) == 0 })
 }
 
 // workerProcesses are the processes that run this binary as a worker.
@@ -150,7 +150,7 @@ func TestFlink(t *testing.T) {
 					t.Logf("%s %s: %v", suffix, name, time.Since(began).Round(100*time.Millisecond))
 					same(t, suffix+" "+name, results(t, name, filepath.Join(dir, suffix, name)), results(t, name, filepath.Join(dir, "local", name)))
 					// A worker ends with its job, and gives its model's memory back.
-					until(t, "the worker has ended", time.Minute, func() bool { return len(workerProcesses(t)) == 0 })
+					until(t, "the worker has ended", 2*time.Minute, func() bool { return len(workerProcesses(t)) == 0 })
 					if m := readManifest(t, filepath.Join(dir, suffix, name)); m.Runner != "flink" {
 						t.Errorf("%s %s: the manifest names runner %q", suffix, name, m.Runner)
 					}
@@ -223,13 +223,13 @@ func TestFlinkTrouble(t *testing.T) {
 		t.Run("error in this process", func(t *testing.T) {
 			out := filepath.Join(dir, "error")
 			cmd, said := started(t, encodeOnFlink(dir, "error")...)
-			until(t, "the plan", time.Minute, func() bool { _, err := os.Stat(filepath.Join(out, "_plan")); return err == nil })
+			until(t, "the plan", 2*time.Minute, func() bool { _, err := os.Stat(filepath.Join(out, "_plan")); return err == nil })
 			// A folder where the last unit's part should be: the unit fails until it is gone.
 			obstacle := filepath.Join(out, "data", fmt.Sprintf("part-%05d-of-%05d.parquet", units-1, units))
 			if err := os.MkdirAll(filepath.Join(obstacle, "x"), 0o755); err != nil {
 				t.Fatal(err)
 			}
-			until(t, "Flink starts the job again", time.Minute, func() bool {
+			until(t, "Flink starts the job again", 2*time.Minute, func() bool {
 				return slices.ContainsFunc(flinkJobs(t), func(j rest.Job) bool { return j.State == "RESTARTING" })
 			})
 			if err := os.RemoveAll(obstacle); err != nil {
@@ -251,9 +251,9 @@ func TestFlinkTrouble(t *testing.T) {
 			}
 		})
 		t.Run("killed worker", func(t *testing.T) {
-			quietJobs(t, time.Minute) // what worked for the job before may still be ending
+			quietJobs(t, 2*time.Minute) // what worked for the job before may still be ending
 			cmd, said := started(t, encodeOnFlink(dir, "killed", "--environment", "process")...)
-			until(t, "the first units", time.Minute, func() bool { return committed(filepath.Join(dir, "killed")) > 2 })
+			until(t, "the first units", 2*time.Minute, func() bool { return committed(filepath.Join(dir, "killed")) > 2 })
 			pids := workerProcesses(t)
 			if len(pids) != 1 {
 				t.Fatalf("worker processes %v, want one for the job", pids)
@@ -277,7 +277,7 @@ func TestFlinkTrouble(t *testing.T) {
 				when             func(out string) bool
 			}{{"process", "process", working}, {"loopback", "loopback", working}, {"early", "process", planned}} {
 				cmd, said := started(t, encodeOnFlink(dir, c.out, "--environment", c.environment)...)
-				until(t, "time to interrupt", time.Minute, func() bool { return c.when(c.out) })
+				until(t, "time to interrupt", 2*time.Minute, func() bool { return c.when(c.out) })
 				cmd.Process.Signal(os.Interrupt)
 				cmd.Wait()
 				if code := cmd.ProcessState.ExitCode(); code != exitInterrupted || strings.Contains(said.String(), "may go on") {
@@ -290,7 +290,7 @@ func TestFlinkTrouble(t *testing.T) {
 		})
 		t.Run("cancelled", func(t *testing.T) {
 			cmd, said := started(t, encodeOnFlink(dir, "cancelled", "--environment", "process", "--job-name", "To-Cancel_1")...)
-			until(t, "the first units", time.Minute, func() bool { return committed(filepath.Join(dir, "cancelled")) > 2 })
+			until(t, "the first units", 2*time.Minute, func() bool { return committed(filepath.Join(dir, "cancelled")) > 2 })
 			if text := must(t, "cancel", "To-Cancel_1"); !strings.Contains(text, "CANCELED") {
 				t.Errorf("cancel says %s", text)
 			}
@@ -305,7 +305,7 @@ func TestFlinkTrouble(t *testing.T) {
 		})
 		t.Run("killed launcher", func(t *testing.T) {
 			cmd, _ := started(t, encodeOnFlink(dir, "left", "--environment", "process")...)
-			until(t, "the first units", time.Minute, func() bool { return committed(filepath.Join(dir, "left")) > 2 })
+			until(t, "the first units", 2*time.Minute, func() bool { return committed(filepath.Join(dir, "left")) > 2 })
 			if err := cmd.Process.Kill(); err != nil {
 				t.Fatal(err)
 			}
@@ -319,7 +319,7 @@ func TestFlinkTrouble(t *testing.T) {
 				t.Errorf("%v\n%s", err, said)
 			}
 			whole(t, "left")
-			quietJobs(t, time.Minute)
+			quietJobs(t, 2*time.Minute)
 		})
 		t.Run("another program", func(t *testing.T) {
 			program, err := os.ReadFile(os.Args[0])
@@ -357,15 +357,15 @@ func TestFlinkTrouble(t *testing.T) {
 			}
 		})
 		t.Run("killed server", func(t *testing.T) {
-			quietJobs(t, time.Minute)
+			quietJobs(t, 2*time.Minute)
 			cmd, said := started(t, encodeOnFlink(dir, "orphans", "--environment", "process")...)
-			until(t, "the first units", time.Minute, func() bool { return committed(filepath.Join(dir, "orphans")) > 2 })
+			until(t, "the first units", 2*time.Minute, func() bool { return committed(filepath.Join(dir, "orphans")) > 2 })
 			pids := workerProcesses(t)
 			if len(pids) != 1 {
 				t.Fatalf("worker processes %v", pids)
 			}
 			killServer(t)
-			until(t, "the worker ends with its server", 20*time.Second, func() bool { return len(workerProcesses(t)) == 0 })
+			until(t, "the worker ends with its server", 2*time.Minute, func() bool { return len(workerProcesses(t)) == 0 })
 			done := make(chan error, 1)
 			go func() { done <- cmd.Wait() }()
 			select {
@@ -386,7 +386,7 @@ func TestFlinkTrouble(t *testing.T) {
 // quiet makes sure that a job has ended: no process works for it, and nothing more is committed.
 func quiet(t *testing.T, out string) {
 	t.Helper()
-	until(t, "Flink has no job any more", time.Minute, func() bool { return len(flinkJobs(t)) == 0 })
+	until(t, "Flink has no job any more", 2*time.Minute, func() bool { return len(flinkJobs(t)) == 0 })
 	// One that Flink started while the job ended waits for its services, which are gone: a minute for the first, as long for the next.
 	until(t, "the workers have ended", 3*time.Minute, func() bool { return len(workerProcesses(t)) == 0 })
 	before := committed(out)

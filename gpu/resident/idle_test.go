@@ -26,7 +26,7 @@ func TestIdle(t *testing.T) {
 	if err := encode(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); closed.Load() == 0; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); closed.Load() == 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the model stays loaded")
 		}
@@ -62,7 +62,7 @@ func TestLanes(t *testing.T) {
 	for i := range 16 {
 		all = append(all, submit(e, byte(i)))
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
 		e.mu.Lock()
 		inside := e.inside
 		e.mu.Unlock()

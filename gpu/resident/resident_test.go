@@ -186,7 +186,7 @@ func TestSubmitDuringClose(t *testing.T) {
 			wg.Add(1)
 			go func() {
 				defer wg.Done()
-				ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+				ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 				defer cancel()
 				if r := submit(e, 1).Wait(ctx); errors.Is(r.Err, context.DeadlineExceeded) {
 					t.Error("an image got no answer")

@@ -74,7 +74,7 @@ func waitFor(t *testing.T, ctx context.Context, s *jobServer, change func(*job))
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	j := &job{id: "j", name: "job", client: jobpb.NewJobServiceClient(conn), patience: patience{every: 5 * time.Millisecond, answer: 20 * time.Millisecond, silence: 100 * time.Millisecond}}
+	j := &job{id: "j", name: "job", client: jobpb.NewJobServiceClient(conn), patience: patience{every: 5 * time.Millisecond, answer: 2 * time.Second, silence: 8 * time.Second}}
 	if change != nil {
 		change(j)
 	}
@@ -83,7 +83,7 @@ func waitFor(t *testing.T, ctx context.Context, s *jobServer, change func(*job))
 	select {
 	case err := <-done:
 		return err
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("wait does not end")
 		return nil
 	}
@@ -119,7 +119,8 @@ func TestWaitGivesUp(t *testing.T) {
 	silent := func() *jobServer { return &jobServer{says: []*jobpb.JobMessagesResponse{state(running)}, hold: true} }
 	s := silent()
 	s.deaf = true
-	if err := waitFor(t, context.Background(), s, nil); err == nil || !strings.Contains(err.Error(), "has not answered for") {
+	impatient := func(j *job) { j.patience.answer, j.patience.silence = 20*time.Millisecond, 100*time.Millisecond }
+	if err := waitFor(t, context.Background(), s, impatient); err == nil || !strings.Contains(err.Error(), "has not answered for") {
 		t.Errorf("a job server that hangs: %v", err)
 	}
 	stuck := func(j *job) {

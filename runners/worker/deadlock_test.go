@@ -54,7 +54,7 @@ func TestStacks(t *testing.T) {
 	done := make(chan struct{})
 	go func() { mu.Lock(); close(done) }()
 	defer func() { mu.Unlock(); <-done }()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
 		if bytes.Contains(stacks(), []byte(" [sync.Mutex.Lock]:\n")) {
 			break
 		}

@@ -185,7 +185,7 @@ func (r *runner) said(text string) bool {
 // code waits for a process, with a limit.
 func code(t *testing.T, cmd *exec.Cmd) int {
 	t.Helper()
-	stop := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
+	stop := time.AfterFunc(60*time.Second, func() { cmd.Process.Kill() })
 	defer stop.Stop()
 	cmd.Wait()
 	return cmd.ProcessState.ExitCode()
@@ -217,7 +217,7 @@ func TestBoot(t *testing.T) {
 		if id != "w1" {
 			t.Errorf("worker %q took the work", id)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(60 * time.Second):
 		t.Fatal("the worker does not come")
 	}
 	close(r.end)
@@ -232,7 +232,7 @@ func TestBoot(t *testing.T) {
 	if c := code(t, start(r)); c != ExitOtherBinary {
 		t.Errorf("a job of another program: exit code %d, want %d", c, ExitOtherBinary)
 	}
-	for end := time.Now().Add(5 * time.Second); !r.said("another build"); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); !r.said("another build"); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the runner's log does not say why")
 		}
@@ -269,7 +269,7 @@ func TestEndsWithParent(t *testing.T) {
 	}()
 	select {
 	case <-gone:
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		if p, err := os.FindProcess(pid); err == nil {
 			p.Kill()
 		}
@@ -338,7 +338,7 @@ func TestPool(t *testing.T) {
 	if resp, err := client.StopWorker(ctx, &fnpb.StopWorkerRequest{WorkerId: "p1"}); err != nil || resp.GetError() != "" {
 		t.Errorf("%v, %v", resp, err)
 	}
-	for limit := time.Now().Add(10 * time.Second); !strings.Contains(notes.String(), "worker p1: signal: killed"); time.Sleep(10 * time.Millisecond) {
+	for limit := time.Now().Add(30 * time.Second); !strings.Contains(notes.String(), "worker p1: signal: killed"); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(limit) {
 			t.Fatalf("p1 is not stopped:\n%s", notes.String())
 		}
@@ -352,7 +352,7 @@ func TestPool(t *testing.T) {
 		if err != nil || !strings.Contains(notes.String(), "worker p2: signal: killed") {
 			t.Errorf("%v\n%s", err, notes.String())
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("the pool does not end")
 	}
 }

@@ -160,7 +160,7 @@ func TestBodyIsLetGo(t *testing.T) {
 // TestSilence cuts requests off that nobody answers, and lets slow ones be.
 func TestSilence(t *testing.T) {
 	defer func(d time.Duration) { Silence = d }(Silence)
-	Silence = 300 * time.Millisecond
+	Silence = time.Second
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
 		if r.URL.Path == "/mute" {
@@ -170,7 +170,7 @@ func TestSilence(t *testing.T) {
 		for range 10 { // longer than Silence in all
 			io.WriteString(w, "x")
 			http.NewResponseController(w).Flush()
-			time.Sleep(50 * time.Millisecond)
+			time.Sleep(120 * time.Millisecond)
 		}
 		if r.URL.Path == "/stuck" {
 			<-r.Context().Done()

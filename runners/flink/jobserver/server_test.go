@@ -171,7 +171,7 @@ func TestEndsWithLauncher(t *testing.T) {
 	}
 	cmd.Process.Kill()
 	cmd.Wait()
-	for end := time.Now().Add(5 * time.Second); Alive(pid); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); Alive(pid); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			syscall.Kill(pid, syscall.SIGKILL)
 			t.Fatal("the server lives on")
