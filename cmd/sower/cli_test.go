@@ -295,6 +295,40 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
+// TestTwoRuns starts a run where one is at work: it is turned away, and the first comes to its end.
+func TestTwoRuns(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a process")
+	}
+	in, out := pictures(t, 10, 200), filepath.Join(t.TempDir(), "out")
+	args := []string{"encode", "-i", in, "-o", out, "-m", tiny, "--unit-bytes", "64KiB"}
+	cmd := process(args...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if parts, _ := filepath.Glob(filepath.Join(out, "data", "part-*")); len(parts) > 0 {
+			break
+		}
+	}
+	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if _, text, code := sower(t, args...); code != exitFailed || !strings.Contains(text, "another run is at work") {
+		t.Errorf("exit code %d: %s", code, text)
+	}
+	if _, text, code := sower(t, append(args, "--overwrite")...); code != exitFailed || !strings.Contains(text, "another run is at work") {
+		t.Errorf("with --overwrite: exit code %d: %s", code, text)
+	}
+	cmd.Process.Signal(syscall.SIGCONT)
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if rows, _ := readAll(t, out); len(rows) != 2000 {
+		t.Errorf("%d rows", len(rows))
+	}
+}
+
 // TestWorkerForm starts the program as a runner does, without a subcommand.
 func TestWorkerForm(t *testing.T) {
 	cmd := process("--worker", "--id=1", "--logging_endpoint=127.0.0.1:1", "--control_endpoint=127.0.0.1:1")

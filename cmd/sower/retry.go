@@ -92,6 +92,13 @@ func (o *retryOptions) execute(cmd *cobra.Command) error {
 		return err
 	}
 	defer b.Close()
+	if !o.dryRun {
+		release, err := launch.Hold(ctx, b)
+		if err != nil {
+			return err
+		}
+		defer release()
+	}
 	staging, err := blob.OpenBucket(ctx, blob.Join(b.URL(), launch.RetryFolder))
 	if err != nil {
 		return err

@@ -65,6 +65,11 @@ func isURL(path string) bool {
 func (f *runFlags) launch(cmd *cobra.Command, j *job) error {
 	ctx := cmd.Context()
 	runner := f.chosen
+	release, err := launch.Hold(ctx, j.out)
+	if err != nil {
+		return err
+	}
+	defer release()
 	done, err := launch.Prepare(ctx, j.out, j.plan, j.manifest.Identity, f.overwrite)
 	if err != nil {
 		return err

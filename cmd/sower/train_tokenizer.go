@@ -162,6 +162,16 @@ func (o *trainTokenizerOptions) execute(cmd *cobra.Command) error {
 	if o.dryRun {
 		return o.describe(cmd.OutOrStdout(), &c)
 	}
+	out, err := blob.OpenBucket(ctx, c.Output)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	release, err := launch.Hold(ctx, out)
+	if err != nil {
+		return err
+	}
+	defer release()
 	digest := ""
 	if c.Parts, digest, err = o.prepare(cmd, c.Recipe.Source, o.input, c.Prepared); err != nil {
 		return err
@@ -182,11 +192,6 @@ func (o *trainTokenizerOptions) execute(cmd *cobra.Command) error {
 			return err
 		}
 	}
-	out, err := blob.OpenBucket(ctx, c.Output)
-	if err != nil {
-		return err
-	}
-	defer out.Close()
 	if err := o.words(ctx, out, &c, taught, held); err != nil {
 		return err
 	}

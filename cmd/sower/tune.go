@@ -280,6 +280,11 @@ func (o *tuneOptions) execute(cmd *cobra.Command) error {
 		return err
 	}
 	defer out.Close()
+	release, err := launch.Hold(ctx, out)
+	if err != nil {
+		return err
+	}
+	defer release()
 	done, err := startTune(ctx, out, &c, o.run.overwrite)
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"iter"
 	"path"
 	"strings"
+	"time"
 
 	"sower/internal/blob/driver"
 )
@@ -21,6 +22,9 @@ type (
 	Reader = driver.Reader
 	Writer = driver.Writer
 )
+
+// ErrHeld marks buckets at which another run is at work.
+var ErrHeld = driver.ErrHeld
 
 // ErrUnsafeName marks names that would leave the bucket's root.
 var ErrUnsafeName = errors.New("name leaves its folder")
@@ -141,6 +145,29 @@ func (b *Bucket) Delete(ctx context.Context, name string) error {
 func (b *Bucket) Sweep(ctx context.Context, prefix string) (int, error) {
 	n, err := b.d.Sweep(ctx, prefix)
 	return n, b.fail("sweep", prefix, err)
+}
+
+// heldFor is how long Hold waits: a process that was killed takes a moment to let go.
+const heldFor = 2 * time.Second
+
+// Hold keeps the bucket for this run until release is called or the process ends; an error that matches ErrHeld says that another run has it.
+// Stores that cannot tell (object stores, file systems without locks) let everybody in.
+func (b *Bucket) Hold(ctx context.Context) (release func(), err error) {
+	h, ok := b.d.(driver.Holder)
+	if !ok {
+		return func() {}, nil
+	}
+	for began := time.Now(); ; {
+		release, err = h.Hold()
+		if !errors.Is(err, driver.ErrHeld) || time.Since(began) > heldFor {
+			return release, b.fail("hold", "", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // Close releases the driver.

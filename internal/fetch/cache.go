@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"sower/internal/flock"
 )
 
 // Environment variables of the cache.
@@ -122,7 +124,7 @@ func (c *cache) get(ctx context.Context, w *wanted, note func(string, ...any)) (
 			now := time.Now()
 			_ = os.Chtimes(entry+lockExt, now, now)
 			if alone {
-				err = share(lock)
+				err = flock.Share(lock)
 			}
 			if err == nil {
 				keep(entry, lock)
@@ -130,7 +132,7 @@ func (c *cache) get(ctx context.Context, w *wanted, note func(string, ...any)) (
 			}
 		case alone:
 			if err = c.fill(ctx, w, entry, note); err == nil {
-				err = share(lock)
+				err = flock.Share(lock)
 			}
 			if err == nil {
 				keep(entry, lock)
@@ -158,7 +160,7 @@ func acquire(name string, shared bool) (lock *os.File, alone bool, err error) {
 		if err != nil {
 			return nil, false, err
 		}
-		ok, err := tryLock(f, shared)
+		ok, err := flock.Try(f, shared)
 		if err != nil || !ok {
 			f.Close()
 			return nil, false, err

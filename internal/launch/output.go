@@ -52,6 +52,16 @@ func (e *RefusedError) Error() string {
 	return s + "\nChoose another --output, go back to the old settings, or start again with --overwrite (which deletes the old corpus)."
 }
 
+// Hold keeps an output folder for this run until release is called or the process ends: two runs in one folder would sweep away each other's
+// temporary files, or overwrite under each other. Folders of object stores are not kept.
+func Hold(ctx context.Context, out *blob.Bucket) (release func(), err error) {
+	release, err = out.Hold(ctx)
+	if errors.Is(err, blob.ErrHeld) {
+		return nil, fmt.Errorf("%s: %w: wait until it has ended, or stop it; then run this command again", out.URL(), blob.ErrHeld)
+	}
+	return release, err
+}
+
 // Prepare makes the output folder ready for a run of plan p with identity id. It returns the manifest of an earlier run
 // when there is nothing left to do.
 func Prepare(ctx context.Context, out *blob.Bucket, p *plan.Plan, id schemas.Identity, overwrite bool) (*schemas.Manifest, error) {

@@ -49,6 +49,16 @@ type Walker interface {
 	Walk(ctx context.Context, prefix string, enter func(folder string) bool) iter.Seq2[Info, error]
 }
 
+// ErrHeld marks buckets at which another process is at work.
+var ErrHeld = errors.New("another run is at work there")
+
+// Holder is an extra of drivers that can tell processes apart.
+type Holder interface {
+	// Hold keeps the bucket for the caller until release is called or the process ends: ErrHeld while another has it. The root is made. Where
+	// the store has no locks, nothing is kept, and that is no error.
+	Hold() (release func(), err error)
+}
+
 // Reader gives ranged reads of one object. ReadAt may be called from several goroutines; a range that passes the end
 // gives what there is and io.EOF. Size is that of the opened object. When it is replaced, its bytes stay readable, except that
 // object stores do so for small ones alone and give ErrReplaced for others; new bytes are never mixed in.

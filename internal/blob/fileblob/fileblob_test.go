@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"sower/internal/blob"
 	"sower/internal/blob/drivertest"
@@ -151,5 +152,29 @@ func TestOpen(t *testing.T) {
 	}
 	if _, err := fileblob.Open(""); err == nil {
 		t.Error("open of no path: got no error")
+	}
+}
+
+// TestHold lets one run at a time into a folder.
+func TestHold(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "not", "yet")
+	one, two, below := openDir(t, dir), openDir(t, dir), openDir(t, filepath.Join(dir, "below"))
+	hold := func(b *blob.Bucket) func() {
+		t.Helper()
+		release, err := b.Hold(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return release
+	}
+	release := hold(one)
+	hold(below)()
+	if _, err := two.Hold(t.Context()); !errors.Is(err, blob.ErrHeld) {
+		t.Errorf("held by another: %v", err)
+	}
+	time.AfterFunc(200*time.Millisecond, release) // as a process that was killed lets go after a moment
+	hold(two)()
+	if left := names(t, one); len(left) > 0 {
+		t.Errorf("holding wrote %v", left)
 	}
 }
