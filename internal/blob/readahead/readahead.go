@@ -31,7 +31,9 @@ type Object struct {
 	// CRC32C is compared when all bytes have been read in order from the first to the last, unless Unsummed.
 	CRC32C   uint32
 	Unsummed bool
-	Fetch    Fetch
+	// Late, where the store's answers bring no checksum, asks for it: once, when it is needed. false: the store has none of this object.
+	Late  func(context.Context) (sum uint32, ok bool, err error)
+	Fetch Fetch
 }
 
 // ErrChecksum marks objects whose bytes are not those that the store has a checksum of.
@@ -95,7 +97,25 @@ func New(ctx context.Context, o Object, first []byte) *Reader {
 func (r *Reader) Size() int64 { return r.o.Size }
 
 // CRC32C implements driver.Summed.
-func (r *Reader) CRC32C() (uint32, bool) { return r.o.CRC32C, !r.o.Unsummed }
+func (r *Reader) CRC32C() (uint32, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := r.late()
+	return r.o.CRC32C, err == nil && !r.o.Unsummed
+}
+
+// late asks for a checksum that did not come with the object. The lock is held.
+func (r *Reader) late() error {
+	if !r.o.Unsummed || r.o.Late == nil {
+		return nil
+	}
+	sum, ok, err := r.o.Late(r.ctx)
+	if err != nil {
+		return err
+	}
+	r.o.CRC32C, r.o.Unsummed, r.o.Late = sum, !ok, nil
+	return nil
+}
 
 // Close ends what is under way. It does not wait.
 func (r *Reader) Close() error {
@@ -185,11 +205,16 @@ func (r *Reader) read(p []byte, at int64) (int, error) {
 
 // account takes bytes into the object's checksum if they follow those that are in it. The lock is held.
 func (r *Reader) account(p []byte, off int64) error {
-	if r.o.Unsummed || off > r.summed || off+int64(len(p)) <= r.summed {
+	if r.o.Unsummed && r.o.Late == nil || off > r.summed || off+int64(len(p)) <= r.summed {
 		return nil
 	}
 	r.sum = crc32.Update(r.sum, castagnoli, p[r.summed-off:])
-	if r.summed = off + int64(len(p)); r.summed == r.o.Size && r.sum != r.o.CRC32C {
+	if r.summed = off + int64(len(p)); r.summed < r.o.Size {
+		return r.bad
+	}
+	if err := r.late(); err != nil {
+		r.bad = fmt.Errorf("asking for the checksum of what came: %w", err)
+	} else if !r.o.Unsummed && r.sum != r.o.CRC32C {
 		r.bad = fmt.Errorf("%w (CRC-32C %08x, want %08x)", ErrChecksum, r.sum, r.o.CRC32C)
 	}
 	return r.bad

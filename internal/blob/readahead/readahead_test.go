@@ -205,6 +205,35 @@ func TestChecksum(t *testing.T) {
 	}
 }
 
+// TestLateChecksum asks for a checksum that answers do not bring: when all bytes have come, once, and never for a part.
+func TestLateChecksum(t *testing.T) {
+	s := newStore(10 << 20)
+	broken := errors.New("broken")
+	for _, c := range []struct {
+		name string
+		sum  uint32
+		ok   bool
+		err  error
+		want error
+	}{{"right", Sum(s.data), true, nil, nil}, {"wrong", 1, true, nil, ErrChecksum}, {"none", 0, false, nil, nil}, {"error", 0, false, broken, broken}} {
+		asked := 0
+		r := New(t.Context(), Object{Size: 10 << 20, Unsummed: true, Fetch: s.fetch, Late: func(context.Context) (uint32, bool, error) {
+			asked++
+			return c.sum, c.ok, c.err
+		}}, nil)
+		if _, err := r.ReadAt(make([]byte, 9<<20), 0); err != nil || asked != 0 {
+			t.Errorf("%s: a part: %v, asked %d times", c.name, err, asked)
+		}
+		if _, err := io.Copy(io.Discard, io.NewSectionReader(r, 0, 10<<20)); !errors.Is(err, c.want) || asked != 1 {
+			t.Errorf("%s: got %v, want %v; asked %d times", c.name, err, c.want, asked)
+		}
+		if sum, ok := r.CRC32C(); ok != c.ok || ok && sum != c.sum {
+			t.Errorf("%s: checksum %08x, %v", c.name, sum, ok)
+		}
+		r.Close()
+	}
+}
+
 // TestErrors lets requests fail: the error comes with the read that needs those bytes, and the next read asks again.
 func TestErrors(t *testing.T) {
 	s := newStore(8 << 20)

@@ -202,10 +202,10 @@ func (b *bucket) Open(ctx context.Context, name string) (driver.Reader, error) {
 		return nil, fmt.Errorf("%w (CRC-32C %08x, want %08x)", readahead.ErrChecksum, got, sum)
 	}
 	etag := out.ETag
-	object := readahead.Object{Size: size, CRC32C: sum, Unsummed: !summed, Fetch: func(ctx context.Context, p []byte, off int64) error {
-		return b.fetch(ctx, name, etag, p, off)
-	}}
-	return &reader{Reader: readahead.New(ctx, object, first), b: b, ctx: ctx, name: name, etag: aws.ToString(etag)}, nil
+	object := readahead.Object{Size: size, CRC32C: sum, Unsummed: !summed,
+		Late:  func(ctx context.Context) (uint32, bool, error) { return b.late(ctx, name, etag) },
+		Fetch: func(ctx context.Context, p []byte, off int64) error { return b.fetch(ctx, name, etag, p, off) }}
+	return readahead.New(ctx, object, first), nil
 }
 
 // start reads the first bytes of an object.
@@ -272,25 +272,17 @@ func (b *bucket) fetch(ctx context.Context, name string, etag *string, p []byte,
 	return nil
 }
 
-// reader asks for the object's checksum when somebody wants it, because ranged reads do not bring it.
-type reader struct {
-	*readahead.Reader
-	b    *bucket
-	ctx  context.Context
-	name string
-	etag string
-}
-
-// CRC32C implements driver.Summed.
-func (r *reader) CRC32C() (uint32, bool) {
-	if sum, ok := r.Reader.CRC32C(); ok {
-		return sum, ok
+// late asks for the checksum of the object with this ETag, because ranged reads do not bring it. One that was replaced has none any more.
+func (b *bucket) late(ctx context.Context, name string, etag *string) (sum uint32, ok bool, err error) {
+	h, err := b.head(ctx, name)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && aws.ToString(h.ETag) != aws.ToString(etag) {
+		return 0, false, nil
 	}
-	h, err := r.b.head(r.ctx, r.name)
-	if err != nil || aws.ToString(h.ETag) != r.etag {
-		return 0, false
+	if err != nil {
+		return 0, false, err
 	}
-	return crcOf(h.ChecksumCRC32C, h.ChecksumType)
+	sum, ok = crcOf(h.ChecksumCRC32C, h.ChecksumType)
+	return sum, ok, nil
 }
 
 func (b *bucket) Delete(ctx context.Context, name string) error {
