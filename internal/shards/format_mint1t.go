@@ -128,26 +128,11 @@ func walkMint(w *tarWalker, begin func(m tarMember) error, member func(m tarMemb
 }
 
 func (f mint1t) Split(ctx context.Context, o *Options, s Source, target int64) ([]Range, error) {
-	whole := Range{Source: s, Format: f.Name(), End: s.Size, Bytes: s.Size, Rows: -1}
-	src, bad, err := openSource(ctx, o, s)
-	if err != nil {
-		return nil, err
-	}
-	if bad != nil {
-		return []Range{whole}, nil
+	src, whole, err := openToSplit(ctx, o, s, f.Name(), target)
+	if src == nil {
+		return whole, err
 	}
 	defer src.Close()
-	zipped, err := isGzip(src)
-	if err != nil {
-		return nil, err
-	}
-	if zipped {
-		whole.End = -1
-		return []Range{whole}, nil
-	}
-	if s.Size <= target {
-		return []Range{whole}, nil
-	}
 	var ranges []Range
 	cur := Range{Source: s, Format: f.Name(), Rows: -1}
 	row := int64(0)

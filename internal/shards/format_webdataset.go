@@ -27,26 +27,11 @@ const (
 )
 
 func (f webDataset) Split(ctx context.Context, o *Options, s Source, target int64) ([]Range, error) {
-	whole := Range{Source: s, Format: f.Name(), End: s.Size, Bytes: s.Size, Rows: -1}
-	src, bad, err := openSource(ctx, o, s)
-	if err != nil {
-		return nil, err
-	}
-	if bad != nil {
-		return []Range{whole}, nil
+	src, whole, err := openToSplit(ctx, o, s, f.Name(), target)
+	if src == nil {
+		return whole, err
 	}
 	defer src.Close()
-	zipped, err := isGzip(src)
-	if err != nil {
-		return nil, err
-	}
-	if zipped {
-		whole.End = -1
-		return []Range{whole}, nil
-	}
-	if s.Size <= target {
-		return []Range{whole}, nil
-	}
 	var (
 		ranges []Range
 		cur    = Range{Source: s, Format: f.Name(), Rows: -1}
@@ -179,6 +164,25 @@ func (webDataset) Read(ctx context.Context, o *Options, r Range) iter.Seq2[Pair,
 			return
 		}
 	}
+}
+
+// openToSplit opens a tar archive that is to be cut at its samples. Without a source, whole is what it is instead: one that cannot be opened, is
+// compressed, or is no larger than the target.
+func openToSplit(ctx context.Context, o *Options, s Source, format string, target int64) (src *source, whole []Range, err error) {
+	one := Range{Source: s, Format: format, End: s.Size, Bytes: s.Size, Rows: -1}
+	src, bad, err := openSource(ctx, o, s)
+	if err != nil || bad != nil {
+		return nil, []Range{one}, err
+	}
+	zipped, err := isGzip(src)
+	if err == nil && !zipped && s.Size > target {
+		return src, nil, nil
+	}
+	src.Close()
+	if zipped {
+		one.End = -1
+	}
+	return nil, []Range{one}, err
 }
 
 func isGzip(src *source) (bool, error) {
