@@ -1,6 +1,7 @@
 package schemas
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -85,7 +86,40 @@ func (a Identity) Diff(b Identity, ignore ...string) []string {
 	}
 	for _, k := range sortedKeys(names) {
 		if a.Options[k] != b.Options[k] {
-			out = append(out, fmt.Sprintf("options.%s: %q → %q", k, a.Options[k], b.Options[k]))
+			out = append(out, different("options."+k, a.Options[k], b.Options[k])...)
+		}
+	}
+	return out
+}
+
+// different says how two settings differ: within JSON objects, in which keys. Settings that differ give one line or more.
+func different(name, a, b string) []string {
+	var x, y map[string]json.RawMessage
+	if json.Unmarshal([]byte(a), &x) == nil && json.Unmarshal([]byte(b), &y) == nil && x != nil && y != nil {
+		if lines := inside(name, x, y); len(lines) > 0 {
+			return lines
+		}
+	}
+	return []string{fmt.Sprintf("%s: %q → %q", name, a, b)}
+}
+
+func inside(name string, x, y map[string]json.RawMessage) (out []string) {
+	keys := map[string]bool{}
+	for k := range x {
+		keys[k] = true
+	}
+	for k := range y {
+		keys[k] = true
+	}
+	for _, k := range sortedKeys(keys) {
+		a, b, path := string(x[k]), string(y[k]), name+"."+k
+		var inA, inB map[string]json.RawMessage
+		switch {
+		case a == b:
+		case json.Unmarshal(x[k], &inA) == nil && json.Unmarshal(y[k], &inB) == nil && inA != nil && inB != nil:
+			out = append(out, inside(path, inA, inB)...)
+		default:
+			out = append(out, fmt.Sprintf("%s: %s → %s", path, cmp.Or(a, "none"), cmp.Or(b, "none")))
 		}
 	}
 	return out

@@ -6,6 +6,24 @@ import (
 	"testing"
 )
 
+// TestDifferentSettings names the keys of JSON settings; what differs is never without a line.
+func TestDifferentSettings(t *testing.T) {
+	for _, c := range []struct{ a, b, want string }{
+		{"x", "y", `options.o: "x" → "y"`},
+		{`{"a":1,"b":{"c":2,"d":3}}`, `{"a":1,"b":{"c":4,"e":5}}`, "options.o.b.c: 2 → 4|options.o.b.d: 3 → none|options.o.b.e: none → 5"},
+		{`{"a":{"b":1}}`, `{"a":"x"}`, `options.o.a: {"b":1} → "x"`},
+		{`{"a":1}`, `{"a": 1}`, `options.o: "{\"a\":1}" → "{\"a\": 1}"`},
+		{`{"a":{"b":1}}`, `{"a":{"b": 1}}`, `options.o: "{\"a\":{\"b\":1}}" → "{\"a\":{\"b\": 1}}"`},
+		{`{"a":1}`, "null", `options.o: "{\"a\":1}" → "null"`},
+		{"", `{"a":1}`, `options.o: "" → "{\"a\":1}"`},
+	} {
+		a, b := Identity{Options: map[string]string{"o": c.a}}, Identity{Options: map[string]string{"o": c.b}}
+		if got := strings.Join(a.Diff(b), "|"); got != c.want {
+			t.Errorf("%s and %s: %s, want %s", c.a, c.b, got, c.want)
+		}
+	}
+}
+
 func TestIdentity(t *testing.T) {
 	a := Identity{Tokenizer: "seed2", Weights: "w", ImageSize: 224, Codes: 8192, CodesPerImage: 32, Resize: "bicubic", Precision: "float32", NumericsVersion: 1,
 		Options: map[string]string{"b": "2", "a": "1"}, Plan: "p"}

@@ -47,6 +47,7 @@ type trainTokenizerOptions struct {
 	recipe     string
 	given      string
 	teacher    string
+	firstStage string
 	vocabulary string
 	workers    int
 	seed       uint64
@@ -68,10 +69,13 @@ goes on at the last commit and ends with the same bytes.
 vision transformer is given by --init and stays frozen; small models train their own. The second stage learns to give image embeddings back:
 those of --teacher (published: of unCLIP's image encoder), or the vectors of the first stage.
 
---validation names pairs that are not trained on: at the end of rounds losses and retrieval are measured on the first of them.`,
+--validation names pairs that are not trained on: at the end of rounds losses and retrieval are measured on the first of them.
+
+--first-stage takes the first stage of another run, to try several second ones.`,
 		Example: `  sower train-tokenizer --input 'shards/*.tar' --config docs/recipes/mini/mini.json --output my-tokenizer
   sower train-tokenizer --input 'pairs/train-*.tar' --validation pairs/held-00000.tar --config mini.json --output my-tokenizer
   sower train-tokenizer --input 'shards/*.tar' --config domain.json --init seed2/ --teacher clip/ --output my-tokenizer
+  sower train-tokenizer --input 'shards/*.tar' --config longer.json --first-stage my-tokenizer --output my-other-tokenizer
   sower evaluate retrieval --input held.tar --model my-tokenizer`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -88,6 +92,7 @@ those of --teacher (published: of unCLIP's image encoder), or the vectors of the
 	f.StringVarP(&o.output, "output", "o", "", "folder for the model")
 	f.StringVar(&o.given, "init", "", "weights that training begins with: as --model, or a folder with eva_vit_g.pth alone; default: random ones by --seed")
 	f.StringVar(&o.teacher, "teacher", "", "folder of Parquet files with source, row and embedding of every picture, which the second stage learns to give back; default: what the first stage made")
+	f.StringVar(&o.firstStage, "first-stage", "", "output folder of a run whose first stage is taken instead of training it again; pictures, seed and recipe must be the same but for \"second\"")
 	f.StringArrayVar(&o.validation, "validation", nil, "pairs to measure rounds on, as --input; default: none")
 	f.IntVar(&o.held.Rows, "validation-rows", o.held.Rows, "pairs of them to look at")
 	f.IntVar(&o.held.Every, "validate-every", o.held.Every, "rounds between validations")
@@ -108,7 +113,7 @@ those of --teacher (published: of unCLIP's image encoder), or the vectors of the
 
 func (o *trainTokenizerOptions) execute(cmd *cobra.Command) error {
 	ctx := cmd.Context()
-	files := append(append(arguments("input", o.input...), arguments("validation", o.validation...)...), argument{"output", o.output}, argument{"init", o.given}, argument{"teacher", o.teacher}, argument{"image-root", o.columns.ImageRoot})
+	files := append(append(arguments("input", o.input...), arguments("validation", o.validation...)...), argument{"output", o.output}, argument{"init", o.given}, argument{"teacher", o.teacher}, argument{"first-stage", o.firstStage}, argument{"image-root", o.columns.ImageRoot})
 	if err := o.run.begin(cmd, o.device.device, files...); err != nil {
 		return err
 	}
@@ -155,6 +160,13 @@ func (o *trainTokenizerOptions) execute(cmd *cobra.Command) error {
 		if taught, err = teacherDigest(ctx, &c); err != nil {
 			return err
 		}
+	}
+	if o.firstStage != "" { // before all pictures are decoded
+		from, err := openFolder(ctx, absolute(o.firstStage), "first stage")
+		if err != nil {
+			return err
+		}
+		from.Close()
 	}
 	if err := o.apart(ctx); err != nil {
 		return err
@@ -395,6 +407,16 @@ func (o *trainTokenizerOptions) train(cmd *cobra.Command, out *blob.Bucket, c *t
 	progress.Start(working, c.RunID)
 	defer progress.Forget(c.RunID)
 	defer trainer.Release(*c)
+	if o.firstStage != "" {
+		from, err := openFolder(ctx, absolute(o.firstStage), "first stage")
+		if err != nil {
+			return err
+		}
+		defer from.Close()
+		if err := trainer.Adopt(ctx, out, from, *c); err != nil {
+			return err
+		}
+	}
 	for c.Stage = 1; c.Stage <= 2; c.Stage++ {
 		if err := o.runStage(cmd, out, c, m, cancel); err != nil {
 			return err

@@ -116,6 +116,40 @@ func TestTrainTokenizer(t *testing.T) {
 	}
 }
 
+// TestFirstStage trains another second stage on a first one that is there: the bytes of a run that trained both.
+func TestFirstStage(t *testing.T) {
+	dir := clipArt(t, littleRecipe)
+	a, both, adopted := filepath.Join(dir, "a"), filepath.Join(dir, "both"), filepath.Join(dir, "adopted")
+	must(t, trainArgs(dir, a)...)
+	writeFile(t, dir, "recipe.json", []byte(strings.Replace(littleRecipe, `"steps": 16, "steps_per_round": 8`, `"steps": 24, "steps_per_round": 8`, 1)))
+	must(t, trainArgs(dir, both)...)
+	must(t, trainArgs(dir, adopted, "--first-stage", a)...)
+	same(t, "with the first stage of another run", modelHashes(t, adopted), modelHashes(t, both))
+	if x, y := hashes(t, a)["model.safetensors"], hashes(t, both)["model.safetensors"]; x == y {
+		t.Error("a longer second stage gives the same model")
+	}
+	must(t, trainArgs(dir, adopted, "--first-stage", a)...) // finished already
+	for _, c := range []struct {
+		name, want string
+		args       []string
+	}{
+		{"another seed", "options.recipe.seed: 3 → 9", []string{"--first-stage", a, "--seed", "9"}},
+		{"no such folder", "no such folder", []string{"--first-stage", filepath.Join(dir, "nothing")}},
+		{"no first stage", "has no first stage", []string{"--first-stage", filepath.Join(dir, "in")}},
+	} {
+		if _, text, code := sower(t, trainArgs(dir, filepath.Join(dir, "refused"), append(c.args, "--overwrite")...)...); code != exitFailed || !strings.Contains(text, c.want) {
+			t.Errorf("%s: exit code %d\n%s", c.name, code, text)
+		}
+	}
+	// One whose last round is not there.
+	if err := os.Remove(filepath.Join(a, "stage1", "rounds", "0003", "commit.json")); err != nil {
+		t.Fatal(err)
+	}
+	if _, text, code := sower(t, trainArgs(dir, filepath.Join(dir, "refused"), "--first-stage", a, "--overwrite")...); code != exitFailed || !strings.Contains(text, "is not finished") {
+		t.Errorf("an unfinished one: exit code %d\n%s", code, text)
+	}
+}
+
 func checkEvaluation(t *testing.T, dir, model string) {
 	var r struct {
 		Images    int

@@ -79,7 +79,8 @@ type Commit[S, V any] struct {
 
 func (p *Plan) folder(round int) string { return fmt.Sprintf("%srounds/%04d/", p.Folder, round) }
 
-func (p *Plan) commitFile(round int) string { return p.folder(round) + "commit.json" }
+// CommitFile is the file that makes a round part of a run.
+func (p *Plan) CommitFile(round int) string { return p.folder(round) + "commit.json" }
 
 func (p *Plan) workerFile(round, worker int) string {
 	return fmt.Sprintf("%sworker-%04d.safetensors", p.folder(round), worker)
@@ -92,16 +93,16 @@ const maxCommit = 256 << 20
 
 // ReadCommit reads the commit of a round; an error that matches fs.ErrNotExist says that there is none.
 func ReadCommit[S, V any](ctx context.Context, b *blob.Bucket, p *Plan, round int) (*Commit[S, V], error) {
-	raw, err := b.ReadAll(ctx, p.commitFile(round), maxCommit)
+	raw, err := b.ReadAll(ctx, p.CommitFile(round), maxCommit)
 	if err != nil {
 		return nil, err
 	}
 	var m Commit[S, V]
 	if err := json.Unmarshal(raw, &m); err != nil {
-		return nil, fmt.Errorf("rounds: %s: %w", p.commitFile(round), err)
+		return nil, fmt.Errorf("rounds: %s: %w", p.CommitFile(round), err)
 	}
 	if m.Identity != p.Identity {
-		return nil, fmt.Errorf("rounds: %s is of another run than this one: choose another --output, or start again with --overwrite", p.commitFile(round))
+		return nil, fmt.Errorf("rounds: %s is of another run than this one: choose another --output, or start again with --overwrite", p.CommitFile(round))
 	}
 	return &m, nil
 }
@@ -109,7 +110,7 @@ func ReadCommit[S, V any](ctx context.Context, b *blob.Bucket, p *Plan, round in
 // Done is the number of rounds that are committed.
 func Done(ctx context.Context, b *blob.Bucket, p *Plan) (int, error) {
 	for r := range p.Rounds() {
-		_, err := b.Stat(ctx, p.commitFile(r))
+		_, err := b.Stat(ctx, p.CommitFile(r))
 		if errors.Is(err, fs.ErrNotExist) {
 			return r, nil
 		}
@@ -233,7 +234,7 @@ func End[S, V any](ctx context.Context, out *blob.Bucket, p *Plan, l Learner[S, 
 	if err != nil {
 		return nil, err
 	}
-	if err := out.WriteAll(ctx, p.commitFile(round), append(text, '\n')); err != nil {
+	if err := out.WriteAll(ctx, p.CommitFile(round), append(text, '\n')); err != nil {
 		return nil, err
 	}
 	return m, prune(ctx, out, p, m, last)
@@ -305,7 +306,7 @@ func prune[S, V any](ctx context.Context, out *blob.Bucket, p *Plan, m, last *Co
 		return err
 	}
 	if last.Best >= 0 && last.Best != m.Best && last.Best != last.Round { // the best so far is not any more
-		old, err := out.ReadAll(ctx, p.commitFile(last.Best), maxCommit)
+		old, err := out.ReadAll(ctx, p.CommitFile(last.Best), maxCommit)
 		if err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 
 	"sower/gpu/models/seed"
@@ -183,11 +184,33 @@ func (c *Config) stage() *Stage {
 // Plan is how a stage is cut into rounds.
 func (c *Config) Plan() *rounds.Plan {
 	s := c.stage()
-	p := &rounds.Plan{Folder: fmt.Sprintf("stage%d/", c.Stage), Identity: c.Identity.JSON(), Steps: s.Steps, StepsPerRound: s.StepsPerRound, Workers: c.Workers, OuterRate: 1}
+	id := c.Identity
+	if c.Stage == 1 {
+		id = c.firstIdentity()
+	}
+	p := &rounds.Plan{Folder: fmt.Sprintf("stage%d/", c.Stage), Identity: id.JSON(), Steps: s.Steps, StepsPerRound: s.StepsPerRound, Workers: c.Workers, OuterRate: 1}
 	if len(c.Held.Parts) > 0 {
 		p.ValidateEvery = c.Held.Every
 	}
 	return p
+}
+
+// firstIdentity is what the first stage depends on: all but how the second is trained, and what it learns to give back. Runs that differ in
+// these alone can share it.
+func (c *Config) firstIdentity() schemas.Identity {
+	id := c.Identity
+	id.Options = maps.Clone(id.Options)
+	delete(id.Options, "teacher")
+	recipe := c.Recipe
+	recipe.Second = Stage{}
+	text, err := json.Marshal(recipe)
+	if err != nil {
+		panic(err) // numbers, strings and booleans; JSON brought them
+	}
+	if id.Options != nil {
+		id.Options["recipe"] = string(text)
+	}
+	return id
 }
 
 // Validate names everything that cannot work.
