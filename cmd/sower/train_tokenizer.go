@@ -416,6 +416,9 @@ func (o *trainTokenizerOptions) train(cmd *cobra.Command, out *blob.Bucket, c *t
 		if err := trainer.Adopt(ctx, out, from, *c); err != nil {
 			return err
 		}
+		if !o.run.quiet {
+			fmt.Fprintf(cmd.ErrOrStderr(), "note: the first stage is that of %s\n", o.firstStage)
+		}
 	}
 	for c.Stage = 1; c.Stage <= 2; c.Stage++ {
 		if err := o.runStage(cmd, out, c, m, cancel); err != nil {
@@ -485,6 +488,9 @@ func (o *trainTokenizerOptions) describe(w io.Writer, c *trainer.Config) error {
 		return writeJSON(w, map[string]any{"dry_run": true, "recipe": r})
 	}
 	fmt.Fprintf(w, "model    images of %d pixels, %d codes of %d; %s\n", r.Model.ImageSize, r.Model.Queries, r.Model.Codes, filepath.Base(o.recipe))
+	if o.firstStage != "" {
+		fmt.Fprintf(w, "stage 1  taken from %s if it is the same\n", o.firstStage)
+	}
 	fmt.Fprintf(w, "stage 1  %s steps of %d pairs in %d rounds, vision transformer %s\n", progress.Thousands(int64(r.First.Steps)), r.First.Batch, c.Plan().Rounds(),
 		map[bool]string{true: "trained, too", false: "frozen"}[r.First.ViT])
 	if len(o.validation) > 0 {
