@@ -1,5 +1,5 @@
 // Table prints what the scripts of docs/recipes measured as Markdown: a column for each kind of run, in it the mean over seeds and, behind ±,
-// the standard deviation. A run is a folder KIND-SEED with retrieval.json and, if a language model was measured, language.json.
+// the standard deviation where there are several. A run is a folder KIND-SEED with retrieval.json and, if a language model was measured, language.json.
 package main
 
 import (
@@ -135,7 +135,11 @@ func write(w io.Writer, folder string, kinds []string) error {
 				continue
 			}
 			m := mean(values)
-			line += fmt.Sprintf(" %.*f ± %.*f |", digits(m), m, digits(m), deviation(values, m))
+			line += fmt.Sprintf(" %.*f", digits(m), m)
+			if len(values) > 1 { // one run says nothing of how runs differ
+				line += fmt.Sprintf(" ± %.*f", digits(m), deviation(values, m))
+			}
+			line += " |"
 			some = true
 		}
 		if some {
