@@ -80,6 +80,8 @@ type EvaluationRow struct {
 	Image      []float32 `parquet:"image,list"`
 	Decoded    []float32 `parquet:"decoded,list"`
 	TextVector []float32 `parquet:"text_vector,list"`
+	// DecodedZ is the last of Decoded had the vectors not been quantized: what the codebook costs, apart from what the way through it does.
+	DecodedZ []float32 `parquet:"decoded_z,list"`
 	// Cosine is of the embeddings that the codes give back with the true ones, the mean over queries.
 	Cosine float64 `parquet:"cosine"`
 	// Of drawn pictures, from codes and from the vectors before they were quantized; null without a painter.

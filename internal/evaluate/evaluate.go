@@ -102,7 +102,7 @@ func (c *Config) unit(ctx context.Context, m *Model, u *units.Unit[schemas.Evalu
 			return err
 		}
 		for _, r := range rows {
-			if err := u.Row(r, 4*(len(r.Image)+len(r.Decoded)+len(r.TextVector))+256); err != nil {
+			if err := u.Row(r, 4*(len(r.Image)+len(r.Decoded)+len(r.TextVector)+len(r.DecodedZ))+256); err != nil {
 				return err
 			}
 		}
@@ -153,7 +153,7 @@ func (m *Model) measure(held []*pairs.Row) ([]schemas.EvaluationRow, error) {
 	causal := m.CausalQueries(p, m.Vision(p, p.Bytes(rgb, n, c.ImageSize, c.ImageSize, 3)))
 	z := m.EncodeTask(p, causal)
 	ids := m.Quantize(p, z)
-	y := m.DecodeTask(p, m.CodeVectors(p, ids))
+	y, yz := m.DecodeTask(p, m.CodeVectors(p, ids)), m.DecodeTask(p, z)
 	back := m.Reconstruct(p, y)
 	codes := make([]int32, n*c.Queries)
 	p.ReadI32(ids, codes)
@@ -175,6 +175,12 @@ func (m *Model) measure(held []*pairs.Row) ([]schemas.EvaluationRow, error) {
 				}
 			}
 		}
+		v := m.ImageVectors(p, m.Reconstruct(p, yz), c.Queries-1)
+		host := make([]float32, v.Len())
+		p.ReadF32(v, host)
+		for i := range rows {
+			rows[i].DecodedZ = host[i*c.Text.Embed : (i+1)*c.Text.Embed]
+		}
 		if len(texts) > 0 {
 			v := m.TextVectors(p, texts)
 			host := make([]float32, v.Len())
@@ -186,7 +192,7 @@ func (m *Model) measure(held []*pairs.Row) ([]schemas.EvaluationRow, error) {
 	}
 	if m.canvas != nil {
 		m.compare(p, y, held, func(i int, psnr, ssim float64) { rows[i].PSNR, rows[i].SSIM = &psnr, &ssim })
-		m.compare(p, m.DecodeTask(p, z), held, func(i int, psnr, ssim float64) { rows[i].PSNRz, rows[i].SSIMz = &psnr, &ssim })
+		m.compare(p, yz, held, func(i int, psnr, ssim float64) { rows[i].PSNRz, rows[i].SSIMz = &psnr, &ssim })
 	}
 	if err := p.Close(); err != nil {
 		return nil, err

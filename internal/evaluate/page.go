@@ -56,9 +56,13 @@ td:first-child,th:first-child{text-align:left}tr{border-bottom:1px solid #ddd}sv
 </body></html>
 `))
 
-// Rows are the two lines of the table, by name.
+// Rows are the lines of the table, by name.
 func (t *Retrieval) Rows() map[string]retrieval.Both {
-	return map[string]retrieval.Both{"codes": t.Decoded, "embedding": t.Embedding}
+	rows := map[string]retrieval.Both{"codes": t.Decoded, "embedding": t.Embedding}
+	if t.DecodedZ != nil {
+		rows["before quantization"] = *t.DecodedZ
+	}
+	return rows
 }
 
 const (

@@ -27,9 +27,11 @@ type Retrieval struct {
 	Gallery   int            `json:"gallery"`
 	Embedding retrieval.Both `json:"embedding"`
 	// Decoded is of what the codes alone give back; Share is its mean over that of the embedding.
-	Decoded  retrieval.Both `json:"decoded"`
-	Share    float64        `json:"share"`
-	Prefixes []Prefix       `json:"prefixes"`
+	Decoded retrieval.Both `json:"decoded"`
+	Share   float64        `json:"share"`
+	// DecodedZ is of what the same vectors give back when they are not quantized; nil of rows that an earlier version wrote.
+	DecodedZ *retrieval.Both `json:"before_quantization,omitempty"`
+	Prefixes []Prefix        `json:"prefixes"`
 }
 
 // Usage is how the codebook is used.
@@ -201,6 +203,10 @@ func (r *Report) retrieval(rows []*schemas.EvaluationRow, queries int) {
 	last := len(prefixes) - 1
 	t := &Retrieval{Gallery: len(rows), Embedding: retrieval.Of(part(image, last), texts), Decoded: retrieval.Of(part(decoded, last), texts)}
 	t.Share = t.Decoded.Mean / max(t.Embedding.Mean, 1e-9)
+	if len(rows[0].DecodedZ) == width {
+		z := retrieval.Of(vectors(rows, func(r *schemas.EvaluationRow) []float32 { return r.DecodedZ }), texts)
+		t.DecodedZ = &z
+	}
 	bits := 0.0
 	at := 0
 	for i, k := range prefixes {
@@ -237,7 +243,11 @@ func (r *Report) Lines() string {
 		}
 		row("embedding", t.Embedding)
 		row("codes", t.Decoded)
-		fmt.Fprintf(&b, "  codes keep %.2f of the embedding's mean\n", t.Share)
+		fmt.Fprintf(&b, "  codes keep %.2f of the embedding's mean", t.Share)
+		if t.DecodedZ != nil {
+			fmt.Fprintf(&b, " (before quantization %.2f)", t.DecodedZ.Mean/max(t.Embedding.Mean, 1e-9))
+		}
+		fmt.Fprintln(&b)
 		fmt.Fprintf(&b, "  after the first codes, image to text at 1:")
 		for _, p := range t.Prefixes {
 			fmt.Fprintf(&b, "  %d: %s (codes %s)", p.Codes, f(p.Embedding), f(p.Decoded))

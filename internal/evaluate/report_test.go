@@ -3,6 +3,7 @@ package evaluate
 import (
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"sower/schemas"
@@ -53,5 +54,48 @@ func TestGallery(t *testing.T) {
 	}
 	if got := (Gallery{Most: 1, MinWords: 1}).Choose(rows); len(got) != 1 {
 		t.Errorf("%d pairs, want 1", len(got))
+	}
+}
+
+// TestRetrieval takes vectors apart by prefix; rows of earlier versions have none from before quantization.
+func TestRetrieval(t *testing.T) {
+	const width = 4
+	axis := func(k int) []float32 {
+		v := make([]float32, width)
+		v[k] = 1
+		return v
+	}
+	all := len(Prefixes(32))
+	var rows []*schemas.EvaluationRow
+	for i := range width {
+		row := &schemas.EvaluationRow{TextVector: axis(i), DecodedZ: axis(i), Codes: make([]uint16, 32)}
+		for k := range all {
+			if right := axis(i); k == all-1 { // the last alone is right, by codes for half of the pictures
+				row.Image = append(row.Image, right...)
+				row.Decoded = append(row.Decoded, axis(i/2*2)...)
+			} else {
+				row.Image = append(row.Image, axis(0)...)
+				row.Decoded = append(row.Decoded, axis(0)...)
+			}
+		}
+		rows = append(rows, row)
+	}
+	var r Report
+	for _, row := range rows {
+		r.rows = append(r.rows, *row)
+	}
+	r.retrieval(rows, 32)
+	got := r.Retrieval
+	if got.Embedding.Mean != 100 || got.Decoded.ImageToText.At1 != 50 || got.DecodedZ == nil || got.DecodedZ.Mean != 100 || got.Prefixes[0].Embedding != 25 {
+		t.Errorf("%+v", got)
+	}
+	if text := r.Lines(); !strings.Contains(text, "(before quantization 1.00)") {
+		t.Error(text)
+	}
+	for _, row := range rows {
+		row.DecodedZ = nil
+	}
+	if r.retrieval(rows, 32); r.Retrieval.DecodedZ != nil || strings.Contains(r.Lines(), "before quantization") {
+		t.Errorf("without: %+v", r.Retrieval)
 	}
 }

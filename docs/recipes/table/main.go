@@ -45,6 +45,12 @@ var rows = []struct {
 	{"embedding: mean recall, %", func(r *run) *float64 { return &r.Retrieval.Embedding.Mean }},
 	{"codes: mean recall, %", func(r *run) *float64 { return &r.Retrieval.Decoded.Mean }},
 	{"codes: share of the embedding's", func(r *run) *float64 { return &r.Retrieval.Share }},
+	{"the same before quantization", func(r *run) *float64 {
+		if r.Retrieval.DecodedZ == nil {
+			return nil
+		}
+		return number(r.Retrieval.DecodedZ.Mean / r.Retrieval.Embedding.Mean)
+	}},
 	{"codes used, of 1,024", func(r *run) *float64 { return number(r.Usage.Used) }},
 	{"perplexity of the codebook", func(r *run) *float64 { return &r.Usage.Perplexity }},
 	{"cosine of reconstruction", func(r *run) *float64 { return &r.Reconstruction.Cosine }},
