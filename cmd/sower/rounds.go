@@ -1,15 +1,45 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"time"
 
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
 	"sower/internal/progress"
 	"sower/internal/rounds"
+	"sower/pipelines/graph"
 )
 
 // lookEvery is how often the progress of a run elsewhere is looked up in its store.
 const lookEvery = 5 * time.Second
+
+// runRounds runs what is left of a run of rounds, as many graphs as that takes. cancel ends the work of this process when a graph fails.
+func (f *runFlags) runRounds(ctx context.Context, what string, first, total int, build func(s beam.Scope, from, to int) error, done func() (int, error), cancel context.CancelCauseFunc) error {
+	for from := first; ; from += graph.MaxRounds {
+		to := min(from+graph.MaxRounds, total)
+		p, s := beam.NewPipelineWithRoot()
+		if err := build(s, from, to); err != nil {
+			return err
+		}
+		if err := f.chosen.Run(ctx, p, f.config); err != nil {
+			cancel(err)
+			return err
+		}
+		// A runner may call a cancelled job a success: what is committed counts.
+		n, err := done()
+		if err != nil {
+			return err
+		}
+		if n < to {
+			return errorf("%s: the job ended after %d of %d rounds without an error: it was cancelled; run the same command again to go on", what, n, total)
+		}
+		if to == total {
+			return nil
+		}
+	}
+}
 
 // committedSteps counts the steps that a run made since its first rounds were found done, by the rounds that are committed: what is known of
 // workers elsewhere. A store that does not answer leaves the count as it was.

@@ -456,29 +456,14 @@ func (o *trainTokenizerOptions) runStage(cmd *cobra.Command, out *blob.Bucket, c
 	if first == p.Rounds() && c.Stage == 1 {
 		return nil
 	}
-	o.run.config.Progress = commits(func() (int, error) { return trainer.Done(ctx, out, c) })
+	committed := func() (int, error) { return trainer.Done(ctx, out, c) }
+	o.run.config.Progress = commits(committed)
 	if !o.run.quiet {
 		defer o.show(cmd.ErrOrStderr(), out, c, first)()
 	}
-	for from := first; ; from += pipeline.MaxRounds {
-		to := min(from+pipeline.MaxRounds, p.Rounds())
-		graph, s := beam.NewPipelineWithRoot()
-		if err := pipeline.Build(s, pipeline.Options{Config: *c, From: from, To: to, Manifest: m}); err != nil {
-			return err
-		}
-		if err := o.run.chosen.Run(ctx, graph, o.run.config); err != nil {
-			cancel(err)
-			return err
-		}
-		if done, err := trainer.Done(ctx, out, c); err != nil {
-			return err
-		} else if done < to {
-			return errorf("train-tokenizer: the job ended after %d of %d rounds of stage %d without an error: it was cancelled; run the same command again to go on", done, p.Rounds(), c.Stage)
-		}
-		if to == p.Rounds() {
-			return nil
-		}
-	}
+	return o.run.runRounds(ctx, fmt.Sprintf("train-tokenizer: stage %d", c.Stage), first, p.Rounds(), func(s beam.Scope, from, to int) error {
+		return pipeline.Build(s, pipeline.Options{Config: *c, From: from, To: to, Manifest: m})
+	}, committed, cancel)
 }
 
 // describe is the dry run.

@@ -307,29 +307,15 @@ func (o *tuneOptions) execute(cmd *cobra.Command) error {
 		return err
 	}
 	m.Resumed = first
-	o.run.config.Progress = commits(func() (int, error) { return tune.Done(ctx, out, &c) })
+	committed := func() (int, error) { return tune.Done(ctx, out, &c) }
+	o.run.config.Progress = commits(committed)
 	if !o.run.quiet {
 		defer o.showTune(cmd.ErrOrStderr(), out, &c, first)()
 	}
-	for from := first; ; from += pipeline.MaxRounds {
-		to := min(from+pipeline.MaxRounds, c.Rounds())
-		p, s := beam.NewPipelineWithRoot()
-		if err := pipeline.Build(s, pipeline.Options{Config: c, From: from, To: to, Manifest: *m}); err != nil {
-			return err
-		}
-		if err := o.run.chosen.Run(ctx, p, o.run.config); err != nil {
-			cancel(err)
-			return err
-		}
-		// A runner may call a cancelled job a success: what is committed counts.
-		if done, err := tune.Done(ctx, out, &c); err != nil {
-			return err
-		} else if done < to {
-			return errorf("tune: the job ended after %d of %d rounds without an error: it was cancelled; run the same command again to go on", done, c.Rounds())
-		}
-		if to == c.Rounds() {
-			break
-		}
+	if err := o.run.runRounds(ctx, "tune", first, c.Rounds(), func(s beam.Scope, from, to int) error {
+		return pipeline.Build(s, pipeline.Options{Config: c, From: from, To: to, Manifest: *m})
+	}, committed, cancel); err != nil {
+		return err
 	}
 	finished, err := launch.ReadManifest(ctx, out)
 	if err != nil {

@@ -4,13 +4,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
+	"sower/internal/pairs"
 	"sower/internal/pixels"
 	"sower/internal/progress"
 	"sower/internal/shards"
@@ -49,7 +49,7 @@ func (w *Worker) reuse(it *item) {
 	header, err := pixels.Sniff(it.pair.Image)
 	it.pair.Image = nil
 	if err != nil {
-		it.fault = imageFault(err)
+		it.fault = pairs.Fault(err)
 		return
 	}
 	if it.fault = w.filterSize(it, header.Width, header.Height); it.fault != nil {
@@ -70,7 +70,7 @@ func (w *Worker) decode(ctx context.Context, it *item, rgb []byte) (fault *shard
 	}
 	header, err := pixels.Sniff(it.pair.Image)
 	if err != nil {
-		return imageFault(err)
+		return pairs.Fault(err)
 	}
 	if f := w.filterSize(it, header.Width, header.Height); f != nil {
 		return f
@@ -86,23 +86,9 @@ func (w *Worker) decode(ctx context.Context, it *item, rgb []byte) (fault *shard
 	it.width, it.height, err = pixels.Prepare(rgb, it.pair.Image, w.cfg.Identity.ImageSize, w.filter,
 		pixels.Limits{MaxPixels: w.cfg.Limits.MaxPixels, MaxBytes: w.cfg.Limits.MaxImageBytes})
 	if err != nil {
-		return imageFault(err)
+		return pairs.Fault(err)
 	}
 	return nil
-}
-
-// imageFault maps the decoder's kinds of failure to reasons.
-func imageFault(err error) *shards.Fault {
-	f := &shards.Fault{Reason: schemas.Undecodable, Detail: err.Error()}
-	switch {
-	case errors.Is(err, pixels.ErrFormat):
-		f.Reason = schemas.UnsupportedFormat
-	case errors.Is(err, pixels.ErrTruncated):
-		f.Reason = schemas.Truncated
-	case errors.Is(err, pixels.ErrTooLarge):
-		f.Reason = schemas.TooLarge
-	}
-	return f
 }
 
 // filterText applies the filters that need no pixels. Of an image in a document that is its similarity alone: its texts are

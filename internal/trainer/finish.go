@@ -10,7 +10,6 @@ import (
 
 	"sower/gpu/checkpoint"
 	"sower/gpu/models/seed"
-	"sower/gpu/models/seed/training"
 	"sower/internal/blob"
 	"sower/internal/card"
 	"sower/internal/corpus"
@@ -51,7 +50,7 @@ func Finish(ctx context.Context, c Config, m schemas.Manifest) error {
 		return err
 	}
 	defer out.Close()
-	src, err := trained(ctx, out, &c)
+	src, err := after(ctx, out, &c, 2, 1)
 	if err != nil {
 		return err
 	}
@@ -117,28 +116,6 @@ func parameters(c seed.Config) (n int64) {
 		n += int64(checkpoint.Info{Shape: p.Shape}.Len())
 	}
 	return n
-}
-
-// trained is the weights of the whole model: what the second stage ended with, then the first, then what both left alone.
-func trained(ctx context.Context, out *blob.Bucket, c *Config) (checkpoint.Source, error) {
-	var parts []checkpoint.Prefixed
-	for _, stage := range []int{2, 1} {
-		one := *c
-		one.Stage = stage
-		s, err := lastState(ctx, out, &one)
-		if err != nil {
-			return nil, err
-		}
-		parts = append(parts, checkpoint.Prefixed{Source: s})
-	}
-	if c.Given != "" {
-		m, err := weights.OpenSome(c.Given)
-		if err != nil {
-			return nil, err
-		}
-		parts = append(parts, checkpoint.Prefixed{Source: m.Source})
-	}
-	return checkpoint.Union(append(parts, checkpoint.Prefixed{Source: training.Initial(c.Recipe.Model, c.Recipe.Seed)})...), nil
 }
 
 // writeModel writes what --model takes; the text tower is a file of its own, which encoding never reads.

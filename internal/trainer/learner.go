@@ -121,7 +121,11 @@ func (l *learner) fill(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	src, err := l.source(ctx)
+	var done []int
+	if c.Stage == 2 {
+		done = []int{1}
+	}
+	src, err := after(ctx, l.out, c, done...)
 	if err != nil {
 		return err
 	}
@@ -146,15 +150,14 @@ func (l *learner) fill(ctx context.Context) (err error) {
 	return err
 }
 
-// source is the weights that the stage begins with: for the second, what the first made; before that what was given; and new ones for the
-// rest.
-func (l *learner) source(ctx context.Context) (checkpoint.Source, error) {
-	c := &l.c
-	parts := []checkpoint.Prefixed{}
-	if c.Stage == 2 {
-		first := *c
-		first.Stage = 1
-		state, err := lastState(ctx, l.out, &first)
+// after is the weights of a model once some stages are done: what the last of them ended with, then the ones before, named in that order; below
+// it what was given, and new ones for the rest.
+func after(ctx context.Context, out *blob.Bucket, c *Config, stages ...int) (checkpoint.Source, error) {
+	var parts []checkpoint.Prefixed
+	for _, stage := range stages {
+		one := *c
+		one.Stage = stage
+		state, err := lastState(ctx, out, &one)
 		if err != nil {
 			return nil, err
 		}

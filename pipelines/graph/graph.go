@@ -1,6 +1,10 @@
-// Package graph is the graph that pipelines share whose work is the units of a plan:
+// Package graph is the two graphs that pipelines share: of the units of a plan,
 //
 //	unit numbers ─ n branches ─ Reshuffle ─ Work ─ Flatten ─ manifest.Write
+//
+// and of training in rounds,
+//
+//	Begin ─ round 0: Deal ─ Reshuffle ─ Train ─ GroupByKey ─ Commit ─ round 1: … ─ Finish
 package graph
 
 import (
